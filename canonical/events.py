@@ -1,0 +1,791 @@
+"""Canonical events: what happened to money, in one vocabulary for every system.
+
+- One event is one CloudEvents 1.0 record in structured mode, one line of JSON. `id` is the fact's identity (rule E5),
+  `source` is `<system>/<instance>`, `subject` the document's number, `time` when it happened, `correlationid` its one
+  home case, `dataschema` the contract and its version (`urn:tieout:invoice.issued:1`).
+- Amounts are unsigned minor units; the event's type says the direction. Only lines are signed: document lines because
+  discounts exist, posting lines because they are debit-positive.
+- Models are frozen and strict: a missing or ill-typed field, an unknown type or currency is refused. Unknown fields are
+  kept. An optional field that was not given is absent, not null.
+- `data.recorded_at` is when the system booked it and `data.accounting_date` the entity's date, where they differ.
+
+Behind the door the hot path decodes the same records with typed structs derived from these models (canonical.structs);
+both accept and refuse the same records.
+"""
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from canonical.ids import ID_PATTERN, KEY_PATTERN, MAX_KEY_CHARS
+from canonical.money import EXPONENTS, MAX_MINOR
+
+Stream = Literal["orders", "invoices", "postings", "payments", "settlements", "controls", "decisions"]
+STREAMS: tuple[Stream, ...] = ("orders", "invoices", "postings", "payments", "settlements", "controls", "decisions")
+
+# A clock outside this range is broken: no system tieout reads existed before, and no document is due after.
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC with Z, microseconds only where there are any: one text for one instant."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def parse_time(value: Any) -> datetime:
+    """An RFC 3339 text (or an aware datetime) in UTC. Raises ValueError otherwise, also for a text without a zone."""
+    moment: datetime = msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=True)])
+    return moment.astimezone(UTC)
+
+
+def check_clock(moment: datetime) -> datetime:
+    """Refuses a time that only a broken clock tells. Raises ValueError."""
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(f"time {moment.isoformat()} is outside {EARLIEST:%Y} to {LATEST:%Y}: a clock is wrong")
+    return moment
+
+
+def parse_date(value: Any) -> date:
+    """An ISO 8601 calendar date. Raises ValueError otherwise."""
+    day: date = msgspec.convert(value, date)
+    return day
+
+
+Time = Annotated[datetime, BeforeValidator(parse_time), PlainSerializer(format_time, return_type=str)]
+Moment = Annotated[Time, AfterValidator(check_clock)]
+Date = Annotated[date, BeforeValidator(parse_date)]
+Id = Annotated[str, Field(pattern=ID_PATTERN, max_length=MAX_KEY_CHARS)]
+CaseKey = Annotated[str, Field(pattern=KEY_PATTERN, max_length=MAX_KEY_CHARS)]
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=4000)]
+Decimal_ = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,12})?$", max_length=32)]
+Minor = Annotated[int, Field(ge=0, le=MAX_MINOR)]
+SignedMinor = Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR)]
+Count = Annotated[int, Field(ge=0, le=MAX_MINOR)]
+if TYPE_CHECKING:
+    Currency = str
+else:
+    Currency = Literal[tuple(sorted(EXPONENTS))]
+Direction = Literal["sales", "purchase"]
+RateDirection = Literal["document_per_base", "base_per_document"]
+Failure = Literal["transient", "mapping", "master_data", "policy"]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+
+class Ref(Model):
+    """Another name of the same document: its id or number in a system."""
+
+    kind: Name
+    system: Name
+    value: Name
+
+
+class Parties(Model):
+    """Who the document is about, in the ids of the system that sent it."""
+
+    sold_to: Name | None = None
+    bill_to: Name | None = None
+    payer: Name | None = None
+
+
+class Period(Model):
+    """Service period, both days included."""
+
+    start: Date
+    end: Date
+
+
+class TaxLine(Model):
+    amount_minor: SignedMinor
+    code: Name | None = None
+    jurisdiction: Name | None = None
+    rate: Decimal_ | None = None
+    base_minor: SignedMinor | None = None
+    inclusive: bool | None = None
+
+
+class Line(Model):
+    amount_minor: SignedMinor
+    description: Text | None = None
+    product: Name | None = None
+    quantity: Decimal_ | None = None
+    tax_code: Name | None = None
+    period: Period | None = None
+
+
+AccountRole = Literal[
+    "receivable", "payable", "revenue", "deferred", "tax", "cash", "clearing", "fx", "fee", "expense", "write_off",
+    "unapplied", "rounding", "equity", "asset", "liability", "other",
+]  # fmt: skip
+
+
+class PostingLine(Model):
+    """Debit-positive, in the document's currency (`amount_minor`), the ledger's (`base_minor`), or both."""
+
+    role: AccountRole
+    account: Name | None = None
+    amount_minor: SignedMinor | None = None
+    base_minor: SignedMinor | None = None
+    tax_code: Name | None = None
+
+
+class Document(Model):
+    """What every business document carries. `version` orders versions of one document: the higher one holds."""
+
+    entity: Name
+    document_id: Name
+    number: Name | None = None
+    version: Count | None = None
+    recorded_at: Moment | None = None
+    accounting_date: Date | None = None
+    customer: Parties | None = None
+    refs: tuple[Ref, ...] | None = None
+
+
+class Priced(Document):
+    """A document with one total. `rate` converts it to the entity's base currency in the direction stated."""
+
+    currency: Currency
+    total_minor: Minor
+    tax_minor: Minor | None = None
+    base_currency: Currency | None = None
+    base_total_minor: Minor | None = None
+    rate: Decimal_ | None = None
+    rate_direction: RateDirection | None = None
+
+
+class OrderData(Priced):
+    subscription_id: Name | None = None
+    plan: Name | None = None
+
+
+class SubscriptionData(Document):
+    currency: Currency | None = None
+    total_minor: Minor | None = None  # of one billing period
+    plan: Name | None = None
+    quantity: Decimal_ | None = None
+    quote_id: Name | None = None
+    period: Period | None = None
+
+
+class ScheduledBill(Model):
+    due_on: Date
+    total_minor: Minor
+    period: Period | None = None
+
+
+class BillingScheduleData(Document):
+    currency: Currency
+    bills: tuple[ScheduledBill, ...]
+
+
+class UsageData(Document):
+    currency: Currency
+    total_minor: Minor
+    subscription_id: Name | None = None
+    quantity: Decimal_ | None = None
+    period: Period | None = None
+
+
+class CustomerData(Document):
+    """`refs` names the customer in other systems; `merged_into` the one that survives."""
+
+    name: Text | None = None
+    merged_into: Name | None = None
+
+
+class InvoiceData(Priced):
+    direction: Direction
+    due_date: Date | None = None
+    subscription_id: Name | None = None
+    reason: Literal["recurring", "proration", "usage", "rebill", "one_off", "other"] | None = None
+    service_period: Period | None = None
+    lines: tuple[Line, ...] | None = None
+    tax_lines: tuple[TaxLine, ...] | None = None
+    replaces: Name | None = None
+
+
+class VoidData(Document):
+    """The document as a whole no longer stands."""
+
+    reason: Text | None = None
+
+
+class CreditMemoData(Priced):
+    direction: Direction
+    invoice_id: Name | None = None
+    lines: tuple[Line, ...] | None = None
+    tax_lines: tuple[TaxLine, ...] | None = None
+
+
+class PostingData(Document):
+    """One journal entry. Its lines sum to zero; a reversal carries its own (opposite) lines."""
+
+    ledger: Name
+    document_type: Literal["invoice", "credit", "payment", "refund", "void", "application", "fee", "payout", "other"]
+    posting_kind: Literal["document", "summary", "revaluation", "manual", "release"]
+    direction: Direction | None = None
+    currency: Currency | None = None
+    base_currency: Currency
+    lines: tuple[PostingLine, ...]
+    reverses: Name | None = None
+
+
+class RevenueScheduleData(Document):
+    ledger: Name
+    currency: Currency
+    total_minor: Minor
+    bills: tuple[ScheduledBill, ...]
+
+
+class RevenueData(Document):
+    ledger: Name
+    currency: Currency
+    amount_minor: Minor
+    period: Period | None = None
+
+
+class ApplicationData(Document):
+    """Cash (or a credit, write-off ...) applied to an invoice: `amount_minor` is what the invoice is reduced by."""
+
+    from_kind: Literal["payment", "credit", "deposit", "write_off", "withholding", "fee"]
+    currency: Currency
+    amount_minor: Minor
+    payment_id: Name | None = None
+    invoice_id: Name | None = None
+    from_currency: Currency | None = None
+    from_amount_minor: Minor | None = None
+    realised_fx_minor: SignedMinor | None = None
+
+
+class PeriodData(Document):
+    ledger: Name
+    period: Period
+
+
+class PaymentData(Document):
+    """One movement of a payment. `reason` says why it failed or was returned, in the provider's words."""
+
+    currency: Currency
+    amount_minor: Minor
+    direction: Direction | None = None
+    method: Name | None = None
+    invoice_id: Name | None = None
+    fee_minor: Minor | None = None
+    reference: Text | None = None
+    attempt: Count | None = None
+    reason: Text | None = None
+
+
+class RefundData(PaymentData):
+    payment_id: Name | None = None
+
+
+class DisputeData(PaymentData):
+    payment_id: Name | None = None
+    stage: Name | None = None
+
+
+class MandateData(Document):
+    method: Name | None = None
+    state: Name
+
+
+class DunningData(Document):
+    invoice_id: Name | None = None
+    state: Name
+    attempt: Count | None = None
+
+
+class SettlementData(Document):
+    payout_id: Name | None = None
+    payment_id: Name | None = None
+    kind: Name
+    currency: Currency
+    gross_minor: SignedMinor
+    fee_minor: SignedMinor
+    net_minor: SignedMinor
+    rate: Decimal_ | None = None
+
+
+class StatementData(Document):
+    account: Name
+    currency: Currency
+    sequence: Count | None = None
+    opening_minor: SignedMinor
+    closing_minor: SignedMinor
+
+
+class BankLineData(Document):
+    account: Name
+    currency: Currency
+    amount_minor: SignedMinor
+    reference: Text | None = None
+    counterparty: Text | None = None
+
+
+class ReportedTotalData(Document):
+    """What a source says it sent, so that completeness can be proven against it."""
+
+    system: Name
+    type: Name
+    period: Period
+    count: Count
+    currency: Currency | None = None
+    total_minor: SignedMinor | None = None
+
+
+class BalanceData(Document):
+    ledger: Name
+    account: Name
+    currency: Currency
+    balance_minor: SignedMinor
+    as_of: Date
+
+
+class HeartbeatData(Document):
+    system: Name
+
+
+class DeliveryData(Document):
+    """An integration tried to hand a document to `target`; where it failed, `failure` says whose it is."""
+
+    target: Name
+    operation: Name
+    failure: Failure | None = None
+    reason: Text | None = None
+    attempt: Count | None = None
+
+
+class LinkData(Document):
+    """`alias` is another key under which events of this case may come in."""
+
+    alias: CaseKey
+
+
+class TouchedData(Document):
+    reason: Text | None = None
+
+
+class DecisionData(Document):
+    """A person's decision, bound to the fingerprint of the break it was made on."""
+
+    action: Name
+    break_class: Name
+    fingerprint: Id
+    actor: Name
+    role: Name
+    reason_code: Name
+    comment: Text | None = None
+
+
+class MatchData(Document):
+    actor: Name
+    rule: Name
+    payment_id: Name
+    invoice_ids: tuple[Name, ...]
+    digest: Id | None = None
+
+
+class CloseData(Document):
+    ledger: Name
+    period: Period
+    actor: Name
+    cutoff: Time
+    policy: Id | None = None
+
+
+class Event(Model):
+    """The envelope. Concrete events below narrow `type` and `data`; `stream` is the topic they are written to."""
+
+    stream: ClassVar[Stream]
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: Id
+    type: str
+    subject: Name
+    time: Moment
+    dataschema: Annotated[str, Field(pattern=r"^urn:tieout:[a-z_]+\.[a-z_]+:[0-9]{1,4}$", max_length=80)]
+    correlationid: CaseKey
+    traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", max_length=55)] | None = None  # fmt: skip
+    data: Document
+
+
+class OpportunityWon(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["opportunity.won"]
+    data: OrderData
+
+
+class QuoteApproved(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["quote.approved"]
+    data: OrderData
+
+
+class SubscriptionActivated(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.activated"]
+    data: SubscriptionData
+
+
+class SubscriptionAmended(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.amended"]
+    data: SubscriptionData
+
+
+class SubscriptionRenewed(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.renewed"]
+    data: SubscriptionData
+
+
+class SubscriptionPaused(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.paused"]
+    data: SubscriptionData
+
+
+class SubscriptionResumed(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.resumed"]
+    data: SubscriptionData
+
+
+class SubscriptionCancelled(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["subscription.cancelled"]
+    data: SubscriptionData
+
+
+class BillingScheduleSet(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["billing_schedule.set"]
+    data: BillingScheduleData
+
+
+class UsageRated(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["usage.rated"]
+    data: UsageData
+
+
+class CustomerChanged(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["customer.changed"]
+    data: CustomerData
+
+
+class CustomerLinked(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["customer.linked"]
+    data: CustomerData
+
+
+class CustomerMerged(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["customer.merged"]
+    data: CustomerData
+
+
+class InvoiceIssued(Event):
+    stream: ClassVar[Stream] = "invoices"
+    type: Literal["invoice.issued"]
+    data: InvoiceData
+
+
+class InvoiceAmended(Event):
+    stream: ClassVar[Stream] = "invoices"
+    type: Literal["invoice.amended"]
+    data: InvoiceData
+
+
+class InvoiceVoided(Event):
+    stream: ClassVar[Stream] = "invoices"
+    type: Literal["invoice.voided"]
+    data: VoidData
+
+
+class CreditMemoIssued(Event):
+    stream: ClassVar[Stream] = "invoices"
+    type: Literal["credit_memo.issued"]
+    data: CreditMemoData
+
+
+class CreditMemoVoided(Event):
+    stream: ClassVar[Stream] = "invoices"
+    type: Literal["credit_memo.voided"]
+    data: VoidData
+
+
+class PostingRecorded(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["posting.recorded"]
+    data: PostingData
+
+
+class PostingReversed(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["posting.reversed"]
+    data: PostingData
+
+
+class RevenueScheduleSet(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["revenue_schedule.set"]
+    data: RevenueScheduleData
+
+
+class RevenueRecognised(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["revenue.recognised"]
+    data: RevenueData
+
+
+class CashApplied(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["cash.applied"]
+    data: ApplicationData
+
+
+class CashUnapplied(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["cash.unapplied"]
+    data: ApplicationData
+
+
+class PeriodClosed(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["period.closed"]
+    data: PeriodData
+
+
+class PeriodReopened(Event):
+    stream: ClassVar[Stream] = "postings"
+    type: Literal["period.reopened"]
+    data: PeriodData
+
+
+class PaymentInitiated(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["payment.initiated"]
+    data: PaymentData
+
+
+class PaymentReceived(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["payment.received"]
+    data: PaymentData
+
+
+class PaymentFailed(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["payment.failed"]
+    data: PaymentData
+
+
+class PaymentReturned(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["payment.returned"]
+    data: PaymentData
+
+
+class RefundIssued(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["refund.issued"]
+    data: RefundData
+
+
+class RefundFailed(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["refund.failed"]
+    data: RefundData
+
+
+class DisputeOpened(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["dispute.opened"]
+    data: DisputeData
+
+
+class DisputeWon(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["dispute.won"]
+    data: DisputeData
+
+
+class DisputeLost(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["dispute.lost"]
+    data: DisputeData
+
+
+class MandateChanged(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["mandate.changed"]
+    data: MandateData
+
+
+class DunningChanged(Event):
+    stream: ClassVar[Stream] = "payments"
+    type: Literal["dunning.changed"]
+    data: DunningData
+
+
+class SettlementLine(Event):
+    stream: ClassVar[Stream] = "settlements"
+    type: Literal["settlement.line"]
+    data: SettlementData
+
+
+class PayoutPaid(Event):
+    stream: ClassVar[Stream] = "settlements"
+    type: Literal["payout.paid"]
+    data: PaymentData
+
+
+class PayoutFailed(Event):
+    stream: ClassVar[Stream] = "settlements"
+    type: Literal["payout.failed"]
+    data: PaymentData
+
+
+class BankStatement(Event):
+    stream: ClassVar[Stream] = "settlements"
+    type: Literal["bank.statement"]
+    data: StatementData
+
+
+class BankLine(Event):
+    stream: ClassVar[Stream] = "settlements"
+    type: Literal["bank.line"]
+    data: BankLineData
+
+
+class SourceTotalReported(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["source.total_reported"]
+    data: ReportedTotalData
+
+
+class BalanceReported(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["balance.reported"]
+    data: BalanceData
+
+
+class SourceHeartbeat(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["source.heartbeat"]
+    data: HeartbeatData
+
+
+class DeliveryFailed(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["delivery.failed"]
+    data: DeliveryData
+
+
+class DeliverySucceeded(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["delivery.succeeded"]
+    data: DeliveryData
+
+
+class CaseLinked(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["case.linked"]
+    data: LinkData
+
+
+class CaseTouched(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["case.touched"]
+    data: TouchedData
+
+
+class DecisionMade(Event):
+    stream: ClassVar[Stream] = "decisions"
+    type: Literal["decision.made"]
+    data: DecisionData
+
+
+class MatchMade(Event):
+    stream: ClassVar[Stream] = "decisions"
+    type: Literal["match.made"]
+    data: MatchData
+
+
+class CloseSigned(Event):
+    stream: ClassVar[Stream] = "decisions"
+    type: Literal["close.signed"]
+    data: CloseData
+
+
+CanonicalEvent = Annotated[
+    OpportunityWon
+    | QuoteApproved
+    | SubscriptionActivated
+    | SubscriptionAmended
+    | SubscriptionRenewed
+    | SubscriptionPaused
+    | SubscriptionResumed
+    | SubscriptionCancelled
+    | BillingScheduleSet
+    | UsageRated
+    | CustomerChanged
+    | CustomerLinked
+    | CustomerMerged
+    | InvoiceIssued
+    | InvoiceAmended
+    | InvoiceVoided
+    | CreditMemoIssued
+    | CreditMemoVoided
+    | PostingRecorded
+    | PostingReversed
+    | RevenueScheduleSet
+    | RevenueRecognised
+    | CashApplied
+    | CashUnapplied
+    | PeriodClosed
+    | PeriodReopened
+    | PaymentInitiated
+    | PaymentReceived
+    | PaymentFailed
+    | PaymentReturned
+    | RefundIssued
+    | RefundFailed
+    | DisputeOpened
+    | DisputeWon
+    | DisputeLost
+    | MandateChanged
+    | DunningChanged
+    | SettlementLine
+    | PayoutPaid
+    | PayoutFailed
+    | BankStatement
+    | BankLine
+    | SourceTotalReported
+    | BalanceReported
+    | SourceHeartbeat
+    | DeliveryFailed
+    | DeliverySucceeded
+    | CaseLinked
+    | CaseTouched
+    | DecisionMade
+    | MatchMade
+    | CloseSigned,
+    Field(discriminator="type"),
+]
+
+EVENTS: dict[str, type[Event]] = {
+    event.model_fields["type"].annotation.__args__[0]: event for event in Event.__subclasses__()
+}

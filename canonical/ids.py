@@ -1,0 +1,58 @@
+"""Case keys and fact ids: strings that need no escape in JSON, SQL, URLs or logs.
+
+- A case key is the correlation ID: `<kind>:<entity>:<system>:<id or number>`. Derived from the document alone, so that
+  billing and ERP arrive at the same key without a look-up.
+- A fact id says what happened, not how it was delivered: `<system>:<document>:<transition or version>` (rule E5).
+- Every part is percent-encoded outside a safe alphabet; equal inputs give equal keys, different ones different keys.
+"""
+
+import re
+from typing import Literal, get_args
+from urllib.parse import quote, unquote
+
+CaseKind = Literal["order", "invoice", "credit", "receipt", "payout", "summary", "index"]
+CASE_KINDS: tuple[str, ...] = get_args(CaseKind)
+MAX_KEY_CHARS = 256
+
+KEY_PATTERN = rf"^({'|'.join(CASE_KINDS)}):[!#-\[\]-~]+$"
+ID_PATTERN = r"^[!#-\[\]-~]+$"
+_KEY = re.compile(KEY_PATTERN[:-1] + r"\Z")
+
+
+class CaseKeyError(ValueError):
+    """A case key that is malformed or too long."""
+
+
+def case_key(kind: CaseKind, entity: str, system: str, ident: str) -> str:
+    """The correlation ID of a case. Raises CaseKeyError where a part is empty or the key is longer than 256 characters."""
+    if not (entity and system and ident):
+        raise CaseKeyError(
+            f"case key of kind {kind} needs entity, system and id, got {entity!r}, {system!r}, {ident!r}"
+        )
+    key = f"{kind}:{_part(entity)}:{_part(system)}:{_part(ident)}"
+    if len(key) > MAX_KEY_CHARS:
+        raise CaseKeyError(f"case key of {len(key)} characters, limit {MAX_KEY_CHARS}")
+    return key
+
+
+def fact_id(system: str, document: str, *transition: str) -> str:
+    """Identity of a fact: `fact_id("stripe", "in_1", "issued")` is `stripe:in_1:issued`."""
+    return ":".join(_part(part) for part in (system, document, *transition))
+
+
+def is_case_key(key: str) -> bool:
+    return len(key) <= MAX_KEY_CHARS and _KEY.match(key) is not None
+
+
+def kind_of(key: str) -> str:
+    return key.partition(":")[0]
+
+
+def parts(key: str) -> tuple[str, str, str, str]:
+    """(kind, entity, system, id) of a case key, decoded."""
+    kind, entity, system, ident = key.split(":", 3)
+    return kind, unquote(entity), unquote(system), unquote(ident)
+
+
+def _part(value: str) -> str:
+    return quote(value, safe="@/+,")

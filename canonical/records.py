@@ -1,0 +1,83 @@
+"""Kafka record <-> event, byte-stable: encode(decode(encode(event))) == encode(event).
+
+- A record's value is one line of compact JSON, its key the case key, in the topic named by the event's stream.
+- Envelope first, in the models' order; unknown fields follow and are kept; times are UTC with Z.
+- `decode` is the door: pydantic, strict. What passed it is never checked again.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from canonical.contracts import dataschema, is_accepted
+from canonical.events import CanonicalEvent, Event, format_time
+from canonical.structs import MAX_RECORD_BYTES, RecordError
+
+__all__ = ["MAX_RECORD_BYTES", "Record", "RecordError", "decode", "encode", "make", "record", "schema"]
+
+_adapter: TypeAdapter[Event] = TypeAdapter(CanonicalEvent)
+
+
+class Record(NamedTuple):
+    """What is produced to Kafka."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def make(event_type: str, *, id: str, source: str, subject: str, time: datetime, correlationid: str, data: dict[str, Any], traceparent: str | None = None) -> Event:  # fmt: skip
+    """An event from an adapter's values; fields that are None are left out. Raises RecordError."""
+    envelope = {
+        "specversion": "1.0", "id": id, "source": source, "type": event_type, "subject": subject,
+        "time": format_time(time), "dataschema": dataschema(event_type), "correlationid": correlationid,
+        "traceparent": traceparent, "data": data,
+    }  # fmt: skip
+    return decode(msgspec.json.encode(_without_none(envelope)))
+
+
+def decode(raw: bytes) -> Event:
+    """One record to an event. Raises RecordError with the field and what is wrong with it."""
+    if len(raw) > MAX_RECORD_BYTES:
+        raise RecordError(f"record of {len(raw)} bytes, limit {MAX_RECORD_BYTES}")
+    try:
+        msgspec.json.decode(raw)  # refuses NaN, Infinity and invalid UTF-8, which pydantic's parser lets through
+        event = _adapter.validate_json(raw)
+    except ValidationError as error:
+        raise RecordError(_explain(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}") from None
+    if not is_accepted(event.dataschema, event.type):
+        raise RecordError(f"contract {event.dataschema} is not one that policy accepts for {event.type}")
+    return event
+
+
+def encode(event: Event) -> bytes:
+    return event.model_dump_json(exclude_unset=True).encode()
+
+
+def record(event: Event) -> Record:
+    return Record(event.stream, event.correlationid.encode(), encode(event))
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of every event."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tieout canonical event",
+    } | _adapter.json_schema()
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(item) for item in value]
+    return value
+
+
+def _explain(error: ValidationError) -> str:
+    shown = error.errors(include_url=False, include_input=False)[:3]
+    return "; ".join(f"{'.'.join(str(part) for part in item['loc'][1:]) or 'record'}: {item['msg']}" for item in shown)
