@@ -6,7 +6,7 @@
 - Amounts are unsigned minor units; the event's type says the direction. Only lines are signed: document lines because
   discounts exist, posting lines because they are debit-positive.
 - Models are frozen and strict: a missing or ill-typed field, an unknown type or currency is refused. Unknown fields are
-  kept. An optional field that was not given is absent, not null.
+  kept. An optional field that was not given is absent; a null means the same and is kept as it came.
 - `data.recorded_at` is when the system booked it and `data.accounting_date` the entity's date, where they differ.
 
 Behind the door the hot path decodes the same records with typed structs derived from these models (canonical.structs);
@@ -25,6 +25,9 @@ from canonical.money import EXPONENTS, MAX_MINOR
 Stream = Literal["orders", "invoices", "postings", "payments", "settlements", "controls", "decisions"]
 STREAMS: tuple[Stream, ...] = ("orders", "invoices", "postings", "payments", "settlements", "controls", "decisions")
 
+NAME_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+TEXT_PATTERN = r"^[^\x00]*$"
+
 # A clock outside this range is broken: no system tieout reads existed before, and no document is due after.
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -38,7 +41,10 @@ def format_time(value: datetime) -> str:
 def parse_time(value: Any) -> datetime:
     """An RFC 3339 text (or an aware datetime) in UTC. Raises ValueError otherwise, also for a text without a zone."""
     moment: datetime = msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=True)])
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time {moment.isoformat()} lies outside the calendar in UTC") from None
 
 
 def check_clock(moment: datetime) -> datetime:
@@ -59,8 +65,8 @@ Moment = Annotated[Time, AfterValidator(check_clock)]
 Date = Annotated[date, BeforeValidator(parse_date)]
 Id = Annotated[str, Field(pattern=ID_PATTERN, max_length=MAX_KEY_CHARS)]
 CaseKey = Annotated[str, Field(pattern=KEY_PATTERN, max_length=MAX_KEY_CHARS)]
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
-Text = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=4000)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=200)]
+Text = Annotated[str, Field(pattern=TEXT_PATTERN, max_length=4000)]
 Decimal_ = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,12})?$", max_length=32)]
 Minor = Annotated[int, Field(ge=0, le=MAX_MINOR)]
 SignedMinor = Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR)]
@@ -397,7 +403,7 @@ class CloseData(Document):
     ledger: Name
     period: Period
     actor: Name
-    cutoff: Time
+    cutoff: Moment
     policy: Id | None = None
 
 
@@ -787,5 +793,5 @@ CanonicalEvent = Annotated[
 ]
 
 EVENTS: dict[str, type[Event]] = {
-    event.model_fields["type"].annotation.__args__[0]: event for event in Event.__subclasses__()
+    get_args(event.model_fields["type"].annotation)[0]: event for event in Event.__subclasses__()
 }

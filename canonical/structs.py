@@ -1,15 +1,23 @@
 """Typed structs derived from the pydantic models: the same records, decoded about ten times faster.
 
 `decode(raw)` accepts and refuses exactly what `records.decode` does (tests/property/test_structs.py), and gives an
-object with the same attributes as the pydantic event, so callers are typed against `canonical.events`. Unknown fields
-are not carried: the raw record keeps them.
+object with the same attributes as the pydantic event, so callers are typed against `canonical.events`; times are in
+UTC. Unknown fields are not carried: the raw record keeps them.
 
-Limits: MAX_RECORD_BYTES a record; longer ones are refused before they are parsed.
+Two families of structs, one rule:
+- The full structs carry every constraint and skip unknown fields. They decide.
+- The lean structs are what callers get. They know no unknown fields, accept only contracts of accepted versions and
+  leave out the patterns that a record without a backslash or DEL byte meets anyway (JSON has no other way to write a
+  control character) or that `_is_plain` sees faster. What passes there, the full ones accept; the rest they decide.
+
+Limits: MAX_RECORD_BYTES a record, refused before it is parsed; MAX_DEPTH levels of nesting in unknown fields. A number
+in an unknown field that a double cannot hold exactly is refused, because writing the event again would change it.
 """
 
 import re
 import types
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin
 
 import annotated_types
@@ -17,10 +25,13 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from canonical.contracts import is_accepted
-from canonical.events import EVENTS, Event, check_clock
+from canonical.contracts import ACCEPTED_VERSIONS, dataschema, is_accepted
+from canonical.events import EARLIEST, EVENTS, LATEST, NAME_PATTERN, TEXT_PATTERN, Event, check_clock
+from canonical.ids import CASE_KINDS, MAX_KEY_CHARS
 
 MAX_RECORD_BYTES = 1_000_000
+MAX_DEPTH = 100
+_KEY_STARTS = tuple(f"{kind}:" for kind in CASE_KINDS)
 
 
 class RecordError(ValueError):
@@ -31,73 +42,166 @@ def decode(raw: bytes) -> Event:
     """One record to an event. Raises RecordError."""
     if len(raw) > MAX_RECORD_BYTES:
         raise RecordError(f"record of {len(raw)} bytes, limit {MAX_RECORD_BYTES}")
+    if b"\\" in raw or b"\x7f" in raw:
+        return _decode_with_care(raw)
     try:
-        event = cast(Event, _decoder.decode(raw))
-        check_clock(event.time)
-        if event.data.recorded_at is not None:
-            check_clock(event.data.recorded_at)
-    except (ValueError, OverflowError, RecursionError) as error:
+        event = cast(Event, _lean.decode(raw))
+    except (ValueError, RecursionError):
+        return _decode_with_care(raw)
+    return event if _is_plain(event) else _decode_with_care(raw)
+
+
+def moments(event: Event) -> tuple[datetime, ...]:
+    """Every time in an event, as given."""
+    given = (event.time, event.data.recorded_at, getattr(event.data, "cutoff", None))
+    return tuple(moment for moment in given if moment is not None)
+
+
+def _is_plain(event: Event) -> bool:
+    """What the lean structs leave open holds, seen without a pattern: five times faster than three of them."""
+    key, recorded_at = event.correlationid, event.data.recorded_at
+    names = f"{event.id}{event.source}{key}"
+    return (
+        names.isascii()
+        and " " not in names
+        and key.startswith(_KEY_STARTS)
+        and key[-1] != ":"
+        and event.time.tzinfo is UTC
+        and EARLIEST <= event.time < LATEST
+        and (recorded_at is None or (recorded_at.tzinfo is UTC and EARLIEST <= recorded_at < LATEST))
+        and event.type != "close.signed"  # holds a third time
+    )
+
+
+def _decode_with_care(raw: bytes) -> Event:
+    try:
+        check_unknown_fields(raw)
+        full = cast(Event, _full.decode(raw))
+        for moment in moments(full):
+            check_clock(moment)
+    except (ValueError, RecursionError) as error:
         raise RecordError(str(error)) from None
-    if not is_accepted(event.dataschema, event.type):
-        raise RecordError(f"contract {event.dataschema} is not one that policy accepts for {event.type}")
-    return event
+    if not is_accepted(full.dataschema, full.type):
+        raise RecordError(f"contract {full.dataschema} is not one that policy accepts for {full.type}")
+    event = cast(Event, _lean.decode(msgspec.json.encode(full)))
+    return event if all(moment.tzinfo is UTC for moment in moments(event)) else _in_utc(event)
 
 
-_structs: dict[type[BaseModel], type[msgspec.Struct]] = {}
+def _in_utc(event: Event) -> Event:
+    def utc(struct: Any) -> Any:
+        times = {name: getattr(struct, name, None) for name in ("time", "recorded_at", "cutoff")}
+        return msgspec.structs.replace(struct, **{name: at.astimezone(UTC) for name, at in times.items() if at})
+
+    return cast(Event, msgspec.structs.replace(utc(event), data=utc(event.data)))
 
 
-def _struct(model: type[BaseModel]) -> type[msgspec.Struct]:
-    if model not in _structs:
-        fields = [_field(name, field) for name, field in model.model_fields.items() if name != "type" or not issubclass(model, Event)]  # fmt: skip
-        namespace: dict[str, Any] = {}
-        tagging: dict[str, Any] = {}
-        if issubclass(model, Event):
-            tag = get_args(model.model_fields["type"].annotation)[0]
-            namespace = {"type": tag, "stream": model.stream, "__annotations__": {"type": ClassVar[str], "stream": ClassVar[str]}}  # fmt: skip
-            tagging = {"tag_field": "type", "tag": tag}
-        _structs[model] = msgspec.defstruct(
-            model.__name__, fields, namespace=namespace, frozen=True, kw_only=True, gc=False, **tagging
-        )
-    return _structs[model]
+def check_unknown_fields(raw: bytes) -> None:
+    """Refuses what typed decoding skips unseen. Raises ValueError for what is no JSON or could not be written again."""
+    tree = _untyped.decode(raw)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(tree) > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _field(name: str, field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
-    kind = _constrained(_translate(field.annotation), field.metadata)
-    return (name, kind) if field.is_required() else (name, kind, field.default)
+def _exact_float(text: str) -> float:
+    value = float(text)
+    try:
+        exact = Decimal(repr(value)) == Decimal(text)
+    except ArithmeticError:  # an exponent beyond even Decimal's
+        exact = False
+    if not exact:
+        raise ValueError(f"number {text[:40]} does not fit a double exactly: send it as a string")
+    return value
 
 
-def _translate(annotation: Any) -> Any:
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _constrained(_translate(args[0]), args[1:])
-    if origin in (Union, types.UnionType):
-        return Union[tuple(_translate(arg) for arg in args)]  # noqa: UP007 (built at run time)
-    if origin is tuple:
-        return types.GenericAlias(tuple, (_translate(args[0]), ...))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return _struct(annotation)
-    if annotation is datetime:
-        return Annotated[datetime, msgspec.Meta(tz=True)]
-    if annotation in (str, int, bool, date, type(None)) or origin is Literal:
-        return annotation
-    raise TypeError(f"no struct type for {annotation!r}")
+def _depth(tree: Any) -> int:
+    """Levels of nesting, level by level: the stack must not decide what a record may hold."""
+    levels, level = 0, [tree]
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        levels += 1
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return levels
 
 
-def _constrained(kind: Any, metadata: Any) -> Any:
-    """Carries pydantic's constraints over; `$` becomes `\\Z` because Python's `$` also matches before a line feed."""
-    limits: dict[str, Any] = {}
-    for item in metadata:
-        if isinstance(item, FieldInfo):
-            kind = _constrained(kind, item.metadata)
-        elif isinstance(item, annotated_types.Ge):
-            limits["ge"] = item.ge
-        elif isinstance(item, annotated_types.Le):
-            limits["le"] = item.le
-        elif isinstance(item, annotated_types.MaxLen):
-            limits["max_length"] = item.max_length
-        elif getattr(item, "pattern", None):
-            limits["pattern"] = re.sub(r"\$$", r"\\Z", item.pattern)
-    return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
+_untyped = msgspec.json.Decoder(float_hook=_exact_float)
 
 
-_decoder = msgspec.json.Decoder(Union[tuple(_struct(model) for model in EVENTS.values())])  # noqa: UP007
+class _Family:
+    """Structs of one family by model. Raises TypeError for an annotation that has no struct type."""
+
+    def __init__(self, *, lean: bool) -> None:
+        self.lean = lean
+        self.implied = {NAME_PATTERN: {"min_length": 1}, TEXT_PATTERN: {}} if lean else {}
+        self.structs: dict[type[BaseModel], type[msgspec.Struct]] = {}
+
+    def decoder(self) -> msgspec.json.Decoder[Any]:
+        return msgspec.json.Decoder(Union[tuple(self.struct(model) for model in EVENTS.values())])  # noqa: UP007
+
+    def struct(self, model: type[BaseModel]) -> type[msgspec.Struct]:
+        if model not in self.structs:
+            fields = {name: self.field(name, field) for name, field in model.model_fields.items()}
+            options: dict[str, Any] = {}
+            if issubclass(model, Event):
+                options = self.envelope(model, fields)
+            self.structs[model] = msgspec.defstruct(
+                model.__name__, fields.values(), frozen=True, kw_only=True, gc=False,
+                forbid_unknown_fields=self.lean, **options,
+            )  # fmt: skip
+        return self.structs[model]
+
+    def envelope(self, model: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
+        """The type becomes the union's tag; a lean struct knows only the contracts that are accepted."""
+        tag = get_args(model.model_fields["type"].annotation)[0]
+        del fields["type"]
+        if self.lean:
+            contracts = tuple(dataschema(tag, version) for version in ACCEPTED_VERSIONS)
+            fields["dataschema"] = ("dataschema", Literal[contracts])
+            key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARS)]  # the rest is in _is_plain
+            fields |= {name: (name, key) for name in ("id", "source", "correlationid")}
+        constants = {"type": tag, "stream": model.stream}
+        namespace = constants | {"__annotations__": dict.fromkeys(constants, ClassVar[str])}
+        return {"tag_field": "type", "tag": tag, "namespace": namespace}
+
+    def field(self, name: str, field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+        kind = self.constrained(self.translate(field.annotation), field.metadata)
+        return (name, kind) if field.is_required() else (name, kind, field.default)
+
+    def translate(self, annotation: Any) -> Any:
+        origin, args = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            return self.constrained(self.translate(args[0]), args[1:])
+        if origin in (Union, types.UnionType):
+            return Union[tuple(self.translate(arg) for arg in args)]  # noqa: UP007 (built at run time)
+        if origin is tuple:
+            return types.GenericAlias(tuple, (self.translate(args[0]), ...))
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return self.struct(annotation)
+        if annotation is datetime:
+            return Annotated[datetime, msgspec.Meta(tz=True)]
+        if annotation in (str, int, bool, date, type(None)) or origin is Literal:
+            return annotation
+        raise TypeError(f"no struct type for {annotation!r}")
+
+    def constrained(self, kind: Any, metadata: Any) -> Any:
+        """Carries pydantic's constraints over."""
+        limits: dict[str, Any] = {}
+        for item in metadata:
+            if isinstance(item, FieldInfo):
+                kind = self.constrained(kind, item.metadata)
+            elif isinstance(item, annotated_types.Ge):
+                limits["ge"] = item.ge
+            elif isinstance(item, annotated_types.Le):
+                limits["le"] = item.le
+            elif isinstance(item, annotated_types.MaxLen):
+                limits["max_length"] = item.max_length
+            elif pattern := getattr(item, "pattern", None):
+                limits |= self.implied[pattern] if pattern in self.implied else {"pattern": _anchored(pattern)}
+        return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
+
+
+def _anchored(pattern: str) -> str:
+    """`$` becomes `\\Z`, because Python's `$` also matches before a line feed at the end."""
+    return re.sub(r"\$$", r"\\Z", pattern)
+
+
+_full = _Family(lean=False).decoder()
+_lean = _Family(lean=True).decoder()
