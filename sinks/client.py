@@ -1,0 +1,384 @@
+"""The store as the stream worker sees it: claims, inserts and look-ups over ClickHouse's HTTP interface.
+
+- One `Store` is used by one thread at a time. Every call is whole when it returns and may be repeated: facts are keyed by
+  their place in the log, verdicts and positions by (epoch, seq), so a retry after a lost answer changes nothing.
+- Insert settings are pinned, not inherited (rule E3): `async_insert=0` (26.9 defaults to 1), `insert_deduplicate=0`; fsync
+  of file and directory is a setting of the tables (migrations). On a replicated server an insert waits for a quorum and
+  a read sees every acknowledged insert.
+- What is transient (no connection, overload, a quorum that is short) is tried again, pausing longer each time, until
+  `patience_s` is over: then StoreUnavailable. Everything else raises at once what ClickHouse said.
+- An epoch is held by one worker: `claim` returns a number only after reading back that nobody else had taken it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError
+
+from sinks import native
+from sinks.rows import DeadLetterRow, FactBatch, FactRow, PositionRow, Stub, VerdictRow, revision
+
+__all__ = ["Client", "Store", "StoreUnavailable", "connect"]
+
+PATIENCE_S = 30.0
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+CONNECT_TIMEOUT_S = 5
+ANSWER_TIMEOUT_S = 120
+INSERT_BYTES = 64 * 1024**2  # of one request; a larger flush takes several
+LOOKUP_KEYS = 4_000  # of one query, which may then have 4,000 × 512 characters
+CLAIM_ATTEMPTS = 20
+
+# ClickHouse's exception codes that a later attempt may not meet again.
+TRANSIENT_CODES = {
+    159: "TIMEOUT_EXCEEDED",
+    202: "TOO_MANY_SIMULTANEOUS_QUERIES",
+    209: "SOCKET_TIMEOUT",
+    210: "NETWORK_ERROR",
+    225: "NO_ZOOKEEPER",
+    241: "MEMORY_LIMIT_EXCEEDED",
+    242: "TABLE_IS_READ_ONLY",
+    252: "TOO_MANY_PARTS",
+    254: "NO_ACTIVE_REPLICAS",
+    279: "ALL_CONNECTION_TRIES_FAILED",
+    285: "TOO_FEW_LIVE_REPLICAS",
+    286: "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE",
+    289: "REPLICA_IS_NOT_IN_QUORUM",
+    319: "UNKNOWN_STATUS_OF_INSERT",
+    394: "QUERY_WAS_CANCELLED",
+    999: "KEEPER_EXCEPTION",
+}
+# An older server, or the embedded store, refuses settings it does not know: only what all of 24 to 26 have.
+INSERT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 0}
+REPLICATED_SETTINGS = {"insert_quorum": "auto", "insert_quorum_parallel": 0, "select_sequential_consistency": 1}
+READ_SETTINGS = {
+    "priority": 1,  # before dashboards, which have none; the embedded store keeps a lane for it
+    "do_not_merge_across_partitions_select_final": 1,
+    "max_query_size": LOOKUP_KEYS * 1024,
+}
+
+Result = TypeVar("Result")
+
+
+class StoreUnavailable(Exception):
+    """ClickHouse could not be reached, or stayed overloaded, for longer than the patience."""
+
+
+def connect(
+    url: str, database: str = "tieout", *, replicated: bool = False, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep,
+) -> Client:  # fmt: skip
+    """A client for `http(s)://[user:password@]host[:port]` with pinned settings. Raises StoreUnavailable.
+
+    Packs what it sends only to other machines: on this one it costs more than it saves.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"a store's address is http://host:port or https://host:port, not {url!r}")
+    return _patiently(lambda: _client(parts, database, replicated), url, patience_s, sleep)
+
+
+class Store:
+    """Everything a worker asks of ClickHouse."""
+
+    def __init__(self, client: Client, *, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep):
+        self.client = client
+        self._patience_s, self._sleep = patience_s, sleep
+
+    # Epochs (rule E2)
+
+    def claim(self, partition: int, worker: str) -> int:
+        """A new epoch of `partition`, higher than every stored one and `worker`'s alone.
+
+        `worker` names one life of one process. Two workers may insert the same number; each reads back after its insert,
+        so at least the later one sees both and goes higher, by its rank among them so that they do not meet again.
+        """
+        epoch = self.highest_epochs([partition])[partition] + 1
+        for _ in range(CLAIM_ATTEMPTS):
+            self._insert("epochs", ("partition", "epoch", "worker"), native.block(1, [
+                ("partition", "UInt32", native.uint32([partition])),
+                ("epoch", "UInt64", native.uint64([epoch])),
+                ("worker", "String", native.texts([worker])),
+            ]))  # fmt: skip
+            claims = self._claims([partition])[partition]
+            if claims[-1][0] == epoch and [name for number, _, name in claims if number == epoch] == [worker]:
+                return epoch
+            rivals = sorted({name for number, _, name in claims if number == epoch})
+            epoch = claims[-1][0] + 1 + rivals.index(worker)
+        raise StoreUnavailable(f"partition {partition} was claimed by others {CLAIM_ATTEMPTS} times in a row")
+
+    def highest_epochs(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Highest stored epoch of each partition, 0 where there is none."""
+        return {partition: claims[-1][0] if claims else 0 for partition, claims in self._claims(partitions).items()}
+
+    def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
+        """(epoch, worker) of each partition's highest epoch; partitions nobody claimed are left out.
+
+        Of several workers that inserted one number the least (claimed_at, worker) is named. That may be one that died
+        before it read back: then nobody holds it, and a worker that is not named must claim anew.
+        """
+        return {
+            partition: next((epoch, name) for epoch, _, name in claims if epoch == claims[-1][0])
+            for partition, claims in self._claims(partitions).items()
+            if claims
+        }
+
+    # Writing, in this order in a flush: facts, verdicts (and dead letters), positions
+
+    def write_facts(self, batches: Iterable[FactBatch]) -> None:
+        blocks = (_facts_block(batch) for batch in batches if batch.raws)
+        self._insert_all("facts", ("topic", "partition", "offset", "raw"), blocks)
+
+    def write_verdicts(self, rows: Sequence[VerdictRow]) -> None:
+        self._insert_all("verdicts", _VERDICT_COLUMNS, map(_verdicts_block, _slices(rows)))
+
+    def write_dead_letters(self, rows: Sequence[DeadLetterRow]) -> None:
+        self._insert_all("dead_letters", _DEAD_LETTER_COLUMNS, map(_dead_letters_block, _slices(rows)))
+
+    def write_positions(self, rows: Sequence[PositionRow]) -> None:
+        self._insert_all("positions", PositionRow._fields, map(_positions_block, _slices(rows)))
+
+    # Reading
+
+    def facts_of(self, keys: Sequence[str]) -> dict[str, list[FactRow]]:
+        """Facts of each case in the order of their place in the log, once each; a case without facts has an empty list."""
+        found: dict[str, list[FactRow]] = {key: [] for key in keys}
+        unique = list(found)
+        for start in range(0, len(unique), LOOKUP_KEYS):
+            for key, *row in self._facts(unique[start : start + LOOKUP_KEYS]):
+                found[key].append(FactRow(*row))
+        return found
+
+    def stubs(self, partition: int) -> Iterator[Stub]:
+        """All cases of a partition, a block at a time in memory. A failure in the middle raises; begin again then."""
+        query = (
+            "SELECT case_key, toUnixTimestamp64Milli(first_seen), toUnixTimestamp64Micro(next_deadline), outcome, digest, facts "
+            f"FROM verdicts FINAL WHERE partition = {int(partition)}"
+        )
+        stream = self._try(lambda: self.client.query_column_block_stream(query, settings=READ_SETTINGS))
+        with stream as blocks:
+            for block in blocks:
+                yield from map(_stub, *block)
+
+    def positions(self, partition: int) -> dict[str, PositionRow]:
+        """How far each topic's `partition` is stored, by topic."""
+        query = (
+            "SELECT topic, topic_id, partition, next_offset, epoch, seq, toUnixTimestamp64Micro(flushed_at), lag "
+            f"FROM positions FINAL WHERE partition = {int(partition)}"
+        )
+        rows = (PositionRow(*row) for row in self._query(query))
+        return {row.topic: row._replace(flushed_at=_from_micros(row.flushed_at)) for row in rows}  # type: ignore[arg-type]
+
+    # Meta
+
+    def meta(self, key: str) -> str | None:
+        rows = self._query("SELECT value FROM meta FINAL WHERE key = {key:String}", {"key": key})
+        return rows[0][0] if rows else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        columns = [("key", "String", native.texts([key])), ("value", "String", native.texts([value]))]
+        self._insert("meta", ("key", "value"), native.block(1, columns))
+
+    # Inside
+
+    def _claims(self, partitions: Sequence[int]) -> dict[int, list[tuple[int, datetime, str]]]:
+        """(epoch, claimed_at, worker) in order; a repeated insert of one worker counts once."""
+        found: dict[int, list[tuple[int, datetime, str]]] = {partition: [] for partition in partitions}
+        query = (
+            "SELECT partition, epoch, min(claimed_at) AS at, worker FROM epochs WHERE partition IN {partitions:Array(UInt32)} "
+            "GROUP BY partition, epoch, worker ORDER BY partition, epoch, at, worker"
+        )
+        for partition, epoch, claimed_at, worker in self._query(query, {"partitions": list(partitions)}):
+            found[partition].append((epoch, claimed_at, worker))
+        return found
+
+    def _facts(self, keys: Sequence[str]) -> Sequence[Sequence[Any]]:
+        listed = ",".join(_quoted(key) for key in keys)
+        query = (
+            f"SELECT case_key, topic, partition, offset, raw FROM facts WHERE case_key IN ({listed}) "
+            "ORDER BY case_key, topic, partition, offset LIMIT 1 BY case_key, topic, partition, offset"
+        )
+        return self._query(query, column_formats={"raw": "bytes"})
+
+    def _query(
+        self, query: str, parameters: Mapping[str, Any] | None = None, **options: Any
+    ) -> Sequence[Sequence[Any]]:
+        return self._try(
+            lambda: self.client.query(query, parameters=dict(parameters or {}), settings=READ_SETTINGS, **options)
+        ).result_rows
+
+    def _insert_all(self, table: str, columns: Sequence[str], blocks: Iterable[list[bytes]]) -> None:
+        """Blocks gathered to requests of about INSERT_BYTES."""
+        pieces: list[bytes] = []
+        size = 0
+        for block in blocks:
+            pieces += block
+            size += sum(map(len, block))
+            if size >= INSERT_BYTES:
+                self._insert(table, columns, pieces)
+                pieces, size = [], 0
+        if pieces:
+            self._insert(table, columns, pieces)
+
+    def _insert(self, table: str, columns: Sequence[str], pieces: list[bytes]) -> None:
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) FORMAT Native\n"
+        body = b"".join([statement.encode(), *pieces])
+        self._try(lambda: self.client.raw_insert(None, insert_block=body))
+
+    def _try(self, call: Callable[[], Result]) -> Result:
+        return _patiently(call, self.client.uri, self._patience_s, self._sleep)
+
+
+_VERDICT_COLUMNS = VerdictRow._fields
+_DEAD_LETTER_COLUMNS = tuple("class" if name == "failure_class" else name for name in DeadLetterRow._fields)
+_SLICE_ROWS = 50_000
+
+
+def _client(parts: Any, database: str, replicated: bool) -> Client:
+    client = clickhouse_connect.get_client(
+        interface=parts.scheme,
+        host=parts.hostname,
+        port=parts.port or (8443 if parts.scheme == "https" else 8123),
+        username=parts.username or "default",
+        password=parts.password or "",
+        compress=False if _is_here(parts.hostname) else "lz4",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        send_receive_timeout=ANSWER_TIMEOUT_S,
+        autogenerate_session_id=False,
+        settings=INSERT_SETTINGS | (REPLICATED_SETTINGS if replicated else {}),
+        tz_mode="aware",
+        client_name="tieout",
+        dedicated_pool=True,
+    )
+    client.database = database  # not before: a fresh server does not have it until `migrate`
+    return client
+
+
+def _patiently(call: Callable[[], Result], url: str, patience_s: float, sleep: Callable[[float], None]) -> Result:
+    pause_s, waited_s = FIRST_PAUSE_S, 0.0
+    while True:
+        try:
+            return call()
+        except Error as error:
+            if not _is_transient(error):
+                raise
+            if waited_s >= patience_s:
+                raise StoreUnavailable(
+                    f"the store at {url} did not answer for {waited_s:.0f} s: {_reason(error)}"
+                ) from error
+        sleep(pause_s)
+        waited_s += pause_s
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+def _is_transient(error: Error) -> bool:
+    if isinstance(error, DatabaseError) and error.code is not None:
+        return error.code in TRANSIENT_CODES
+    return isinstance(error, OperationalError)
+
+
+def _reason(error: Error) -> str:
+    return str(error).splitlines()[0][:300]
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _from_micros(value: int) -> datetime:
+    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+
+
+def _stub(
+    case_key: str, first_seen_ms: int, next_deadline_us: int | None, outcome: str, digest: int, facts: int
+) -> Stub:
+    deadline = None if next_deadline_us is None else _from_micros(next_deadline_us)
+    return Stub(case_key, _from_micros(first_seen_ms * 1000), deadline, outcome, digest, facts)
+
+
+def _slices(rows: Sequence[Result]) -> Iterator[Sequence[Result]]:
+    return (rows[start : start + _SLICE_ROWS] for start in range(0, len(rows), _SLICE_ROWS))
+
+
+def _facts_block(batch: FactBatch) -> list[bytes]:
+    rows = len(batch.raws)
+    return native.block(rows, (
+        ("topic", "String", native.repeated(batch.topic.encode(), rows)),
+        ("partition", "UInt32", native.uint32([batch.partition] * rows)),
+        ("offset", "UInt64", native.uint64(batch.offsets)),
+        ("raw", "String", native.strings(batch.raws)),
+    ))  # fmt: skip
+
+
+def _verdicts_block(rows: Sequence[VerdictRow]) -> list[bytes]:
+    partition, epoch, seq, judged_at, first_seen, digest, changed, progress, raw = zip(*rows, strict=True)
+    revision(max(epoch), max(seq))
+    return native.block(len(rows), (
+        ("partition", "UInt32", native.uint32(partition)),
+        ("epoch", "UInt64", native.uint64(epoch)),
+        ("seq", "UInt64", native.uint64(seq)),
+        ("judged_at", "DateTime64(6, 'UTC')", native.microseconds(judged_at)),
+        ("first_seen", "DateTime64(6, 'UTC')", native.microseconds(first_seen)),
+        ("digest", "UInt64", native.uint64(digest)),
+        ("changed", "UInt8", native.uint8(changed)),
+        ("progress", "String", native.texts(progress)),
+        ("raw", "String", native.strings(raw)),
+    ))  # fmt: skip
+
+
+def _dead_letters_block(rows: Sequence[DeadLetterRow]) -> list[bytes]:
+    (
+        topic,
+        partition,
+        offset,
+        failed_at,
+        failure_class,
+        reason,
+        stage,
+        source,
+        correlation_id,
+        key,
+        headers,
+        original,
+    ) = zip(*rows, strict=True)
+    return native.block(len(rows), (
+        ("topic", "String", native.texts(topic)),
+        ("partition", "UInt32", native.uint32(partition)),
+        ("offset", "UInt64", native.uint64(offset)),
+        ("failed_at", "DateTime64(6, 'UTC')", native.microseconds(failed_at)),
+        ("class", "String", native.texts(failure_class)),
+        ("reason", "String", native.texts(reason)),
+        ("stage", "String", native.texts(stage)),
+        ("source", "String", native.texts(source)),
+        ("correlation_id", "String", native.texts(correlation_id)),
+        ("key", "String", native.strings(key)),
+        ("headers", "String", native.texts(headers)),
+        ("original", "String", native.strings(original)),
+    ))  # fmt: skip
+
+
+def _positions_block(rows: Sequence[PositionRow]) -> list[bytes]:
+    topic, topic_id, partition, next_offset, epoch, seq, flushed_at, lag = zip(*rows, strict=True)
+    revision(max(epoch), max(seq))
+    return native.block(len(rows), (
+        ("topic", "String", native.texts(topic)),
+        ("topic_id", "String", native.texts(topic_id)),
+        ("partition", "UInt32", native.uint32(partition)),
+        ("next_offset", "UInt64", native.uint64(next_offset)),
+        ("epoch", "UInt64", native.uint64(epoch)),
+        ("seq", "UInt64", native.uint64(seq)),
+        ("flushed_at", "DateTime64(6, 'UTC')", native.microseconds(flushed_at)),
+        ("lag", "UInt64", native.uint64(lag)),
+    ))  # fmt: skip

@@ -1,0 +1,50 @@
+-- Facts: the raw record and where it lies in Kafka; every other column is derived from raw (rule E8).
+-- `envelope` is computed once a row however many columns take from it (4.4 µs a record of 500 bytes; a JSONExtractString
+-- for each column took 6 to 8). What is no JSON, or has a field of the wrong type, leaves that column empty and keeps its
+-- bytes. Writing a fact again is harmless: its key ends with its place in the log.
+CREATE TABLE IF NOT EXISTS facts
+(
+    topic LowCardinality(String),
+    partition UInt32,
+    offset UInt64,
+    raw String CODEC(ZSTD(1)),
+    envelope Tuple(
+        correlationid String,
+        id String,
+        type LowCardinality(String),
+        source LowCardinality(String),
+        subject String,
+        time String,
+        data Tuple(
+            entity LowCardinality(String),
+            currency LowCardinality(String),
+            total_minor Nullable(Int64),
+            amount_minor Int64)
+    ) ALIAS JSONExtract(raw, 'Tuple(
+        correlationid String,
+        id String,
+        type LowCardinality(String),
+        source LowCardinality(String),
+        subject String,
+        time String,
+        data Tuple(
+            entity LowCardinality(String),
+            currency LowCardinality(String),
+            total_minor Nullable(Int64),
+            amount_minor Int64))'),
+    case_key String DEFAULT tupleElement(envelope, 'correlationid'),
+    fact_id String DEFAULT tupleElement(envelope, 'id'),
+    type LowCardinality(String) DEFAULT tupleElement(envelope, 'type'),
+    source LowCardinality(String) DEFAULT tupleElement(envelope, 'source'),
+    subject String DEFAULT tupleElement(envelope, 'subject'),
+    time DateTime64(6, 'UTC') DEFAULT parseDateTime64BestEffortOrZero(tupleElement(envelope, 'time'), 6, 'UTC'),
+    entity LowCardinality(String) DEFAULT tupleElement(tupleElement(envelope, 'data'), 'entity'),
+    currency LowCardinality(String) DEFAULT tupleElement(tupleElement(envelope, 'data'), 'currency'),
+    amount_minor Int64 DEFAULT ifNull(
+        tupleElement(tupleElement(envelope, 'data'), 'total_minor'),
+        tupleElement(tupleElement(envelope, 'data'), 'amount_minor')),
+    received_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (case_key, topic, partition, offset)
+SETTINGS index_granularity = 256, fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,94 @@
+"""What goes into the store and what comes out of it, one NamedTuple a shape.
+
+- Times are aware datetimes, stored as UTC microseconds. Money is not seen here: verdicts and facts are bytes, the store
+  derives every other column from them (rule E8).
+- The order of verdict and position rows is (epoch, seq); `revision` packs both into one UInt64.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+SEQ_BITS = 40
+
+
+def revision(epoch: int, seq: int) -> int:
+    """The version ReplacingMergeTree keeps the highest of. Raises OverflowError where a part does not fit."""
+    if not (0 <= epoch < 1 << (64 - SEQ_BITS) and 0 <= seq < 1 << SEQ_BITS):
+        raise OverflowError(f"epoch {epoch}, seq {seq} do not fit in a revision")
+    return (epoch << SEQ_BITS) + seq
+
+
+class FactBatch(NamedTuple):
+    """Records of one Kafka partition as they were read: `offsets[i]` is where `raws[i]` lies."""
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    raws: Sequence[bytes]
+
+
+class FactRow(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    raw: bytes
+
+
+class VerdictRow(NamedTuple):
+    """A verdict as judged: `raw` is its JSON, `digest` a 64-bit hash of raw, `progress` the JSON it was judged with.
+
+    `first_seen` is decided once for a case and never changes (rule E9: it chooses the row's partition in the store).
+    `changed`: raw differs from what was stored for the case before; only such rows enter the history.
+    """
+
+    partition: int
+    epoch: int
+    seq: int
+    judged_at: datetime
+    first_seen: datetime
+    digest: int
+    changed: bool
+    progress: str
+    raw: bytes
+
+
+class Stub(NamedTuple):
+    """What a worker's cache must know of a case without its facts."""
+
+    case_key: str
+    first_seen: datetime
+    next_deadline: datetime | None
+    outcome: str
+    digest: int
+    facts: int
+
+
+class PositionRow(NamedTuple):
+    """Everything of (topic, partition) below `next_offset` is in the store."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    next_offset: int
+    epoch: int
+    seq: int
+    flushed_at: datetime
+    lag: int
+
+
+class DeadLetterRow(NamedTuple):
+    """A refused record: `original` and `key` are the bytes as they came, `headers` JSON, `failure_class` one of four."""
+
+    topic: str
+    partition: int
+    offset: int
+    failed_at: datetime
+    failure_class: str
+    reason: str
+    stage: str
+    source: str
+    correlation_id: str
+    key: bytes
+    headers: str
+    original: bytes
