@@ -42,24 +42,16 @@ _ERROR_CHARS = 512
 class EmbeddedBroker:
     """A running mock broker with the catalogue's topics. `bootstrap` is its host:port. Close it, or use `with`."""
 
-    def __init__(
-        self, partitions: int = DEFAULT_PARTITIONS, sources: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, partitions: int = DEFAULT_PARTITIONS, sources: Sequence[str] = ()) -> None:
         self._library = _librdkafka()
         self._client = _mock_client(self._library)
         cluster = self._library.rd_kafka_handle_mock_cluster(self._client)
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
         for topic in catalogue(sources):
-            error = self._library.rd_kafka_mock_topic_create(
-                cluster, topic.encode(), partitions, 1
-            )
+            error = self._library.rd_kafka_mock_topic_create(cluster, topic.encode(), partitions, 1)
             if error:
-                raise RuntimeError(
-                    f"the embedded broker refused topic {topic}: librdkafka error {error}"
-                )
-        self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(
-            cluster
-        ).decode()
+                raise RuntimeError(f"the embedded broker refused topic {topic}: librdkafka error {error}")
+        self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(cluster).decode()
 
     def close(self) -> None:
         if self._client:
@@ -110,14 +102,10 @@ def _mock_client(library: ctypes.CDLL) -> ctypes.c_void_p:
     settings = library.rd_kafka_conf_new()
     for name, value in ((b"test.mock.num.brokers", b"1"), (b"log_level", b"3")):
         if library.rd_kafka_conf_set(settings, name, value, reason, _ERROR_CHARS):
-            raise RuntimeError(
-                f"librdkafka refused {name.decode()}: {reason.value.decode()}"
-            )
+            raise RuntimeError(f"librdkafka refused {name.decode()}: {reason.value.decode()}")
     client = library.rd_kafka_new(_RD_KAFKA_PRODUCER, settings, reason, _ERROR_CHARS)
     if not client:
-        raise RuntimeError(
-            f"the embedded broker did not start: {reason.value.decode()}"
-        )
+        raise RuntimeError(f"the embedded broker did not start: {reason.value.decode()}")
     return ctypes.c_void_p(client)
 
 
@@ -152,9 +140,7 @@ def _library_path() -> Path:
         *(package / ".dylibs").glob("librdkafka*.dylib"),
     ]
     if not found:
-        raise RuntimeError(
-            f"no librdkafka beside {package}: install confluent-kafka from its wheel"
-        )
+        raise RuntimeError(f"no librdkafka beside {package}: install confluent-kafka from its wheel")
     return found[0]
 
 

@@ -71,8 +71,7 @@ def catalogue(sources: Iterable[str] = ()) -> list[str]:
 def describe(sources: Iterable[str] = ()) -> list[tuple[str, str]]:
     """(topic, what it carries), in the catalogue's order."""
     return [
-        (topic, _PURPOSE.get(topic) or f"records as {_source_of(topic)} sends them")
-        for topic in catalogue(sources)
+        (topic, _PURPOSE.get(topic) or f"records as {_source_of(topic)} sends them") for topic in catalogue(sources)
     ]
 
 
@@ -92,11 +91,7 @@ def create(
     present = _partition_counts(admin)
     missing = [topic for topic in wanted if topic not in present]
     embedded = _is_embedded(admin)
-    made = (
-        (_touch if embedded else _make)(admin, missing, partitions, replication)
-        if missing
-        else []
-    )
+    made = (_touch if embedded else _make)(admin, missing, partitions, replication) if missing else []
     counts = _wait_for(admin, wanted)
     _check_equal({topic: counts[topic] for topic in JOINED})
     if not embedded:
@@ -125,18 +120,12 @@ def _metadata(admin: AdminClient) -> Any:
     try:
         return admin.list_topics(timeout=METADATA_TIMEOUT_S)
     except KafkaException as error:
-        raise ConnectionError(
-            f"no Kafka broker answered within {METADATA_TIMEOUT_S:.0f} s: {error}"
-        ) from error
+        raise ConnectionError(f"no Kafka broker answered within {METADATA_TIMEOUT_S:.0f} s: {error}") from error
 
 
 def _partition_counts(admin: AdminClient) -> dict[str, int]:
     found = _metadata(admin).topics
-    return {
-        name: len(topic.partitions)
-        for name, topic in found.items()
-        if topic.error is None and topic.partitions
-    }
+    return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None and topic.partitions}
 
 
 def _is_embedded(admin: AdminClient) -> bool:
@@ -144,23 +133,16 @@ def _is_embedded(admin: AdminClient) -> bool:
     return str(_metadata(admin).cluster_id).startswith("mockCluster")
 
 
-def _touch(
-    admin: AdminClient, missing: Sequence[str], _partitions: int, _replication: int
-) -> list[str]:
+def _touch(admin: AdminClient, missing: Sequence[str], _partitions: int, _replication: int) -> list[str]:
     """On the embedded broker asking for a topic makes it, with the broker's own number of partitions."""
     for topic in missing:
         admin.list_topics(topic, timeout=TIMEOUT_S)
     return list(missing)
 
 
-def _make(
-    admin: AdminClient, missing: Sequence[str], partitions: int, replication: int
-) -> list[str]:
+def _make(admin: AdminClient, missing: Sequence[str], partitions: int, replication: int) -> list[str]:
     """Creates them and returns those that were not there; another process may be doing the same."""
-    new = [
-        NewTopic(topic, partitions, replication, config={"cleanup.policy": "delete"})
-        for topic in missing
-    ]
+    new = [NewTopic(topic, partitions, replication, config={"cleanup.policy": "delete"}) for topic in missing]
     futures = admin.create_topics(new, request_timeout=TIMEOUT_S)
     return [topic for topic in missing if _made(futures[topic])]
 
@@ -184,9 +166,7 @@ def _wait_for(admin: AdminClient, wanted: Sequence[str]) -> dict[str, int]:
         if not absent:
             return counts
         if time.monotonic() > deadline:
-            raise TopicsDiffer(
-                f"these topics did not appear within {TIMEOUT_S:.0f} s: {', '.join(absent)}"
-            )
+            raise TopicsDiffer(f"these topics did not appear within {TIMEOUT_S:.0f} s: {', '.join(absent)}")
         time.sleep(0.05)
 
 
@@ -202,25 +182,14 @@ def _check_equal(counts: Mapping[str, int]) -> None:
 
 
 def _check_deleted(admin: AdminClient, topics: Sequence[str]) -> None:
-    compacted = [
-        topic
-        for topic, policy in _cleanup_policies(admin, topics).items()
-        if policy != "delete"
-    ]
+    compacted = [topic for topic, policy in _cleanup_policies(admin, topics).items() if policy != "delete"]
     if compacted:
-        raise TopicsDiffer(
-            f"these topics must have cleanup.policy=delete, or facts are lost: {', '.join(compacted)}"
-        )
+        raise TopicsDiffer(f"these topics must have cleanup.policy=delete, or facts are lost: {', '.join(compacted)}")
 
 
 def _cleanup_policies(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
-    futures = admin.describe_configs(
-        [ConfigResource(ResourceType.TOPIC, topic) for topic in topics]
-    )
-    return {
-        resource.name: future.result(TIMEOUT_S)["cleanup.policy"].value
-        for resource, future in futures.items()
-    }
+    futures = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics])
+    return {resource.name: future.result(TIMEOUT_S)["cleanup.policy"].value for resource, future in futures.items()}
 
 
 def _source_of(topic: str) -> str:
