@@ -55,4 +55,7 @@ def parts(key: str) -> tuple[str, str, str, str]:
 
 
 def _part(value: str) -> str:
-    return quote(value, safe="@/+,")
+    try:
+        return quote(value, safe="@/+,")
+    except UnicodeEncodeError:
+        raise CaseKeyError(f"{value!r} is not text: it holds half a character") from None
