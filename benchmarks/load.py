@@ -1,0 +1,112 @@
+"""A known load for the benchmarks: three-way cases, shuffled within a window, with a known share of faults.
+
+Per 1,000 cases: 10 without a posting, 10 without a payment, 10 posted with a wrong amount, 5 invoices delivered twice.
+Records are canonical events of about 450 bytes, produced into the canonical topics as intake would.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import Producer
+
+from streams.publisher import producer_config
+
+
+class Sent(NamedTuple):
+    """What was produced, and what must come out: cases by outcome as of the time they are judged."""
+
+    events: int
+    cases: int
+    wrong_amount: int
+
+
+class Message(NamedTuple):
+    topic: str
+    key: str
+    value: bytes
+
+
+def messages(cases: int, seed: int = 1, prefix: str = "B", at: datetime | None = None) -> Iterator[Message]:
+    """Events in a shuffled order; parts of a case lie up to about 3,000 events apart. `at` None: stamped when yielded."""
+    order = random.Random(seed)
+    window: list[tuple[int, str]] = []
+    for number in range(cases):
+        window.extend((number, kind) for kind in _parts(number))
+        while len(window) > 3_000:
+            yield _message(prefix, *_taken(window, order), at)
+    while window:
+        yield _message(prefix, *_taken(window, order), at)
+
+
+def expected(cases: int) -> Sent:
+    events = sum(len(_parts(number)) for number in range(cases))
+    return Sent(events, cases, sum(_wrong(number) for number in range(cases)))
+
+
+def produce(bootstrap: str, found: Iterator[Message]) -> int:
+    """Produces as fast as the broker takes it; returns how many."""
+    producer = Producer({**producer_config(bootstrap, "benchmark"), "linger.ms": 50, "batch.size": 512 * 1024})
+    count = 0
+    for message in found:
+        while True:
+            try:
+                producer.produce(message.topic, message.value, message.key)
+                break
+            except BufferError:
+                producer.poll(0.05)
+        count += 1
+        if count % 1_000 == 0:
+            producer.poll(0)
+    producer.flush(60)
+    return count
+
+
+def _taken(window: list[tuple[int, str]], order: random.Random) -> tuple[int, str]:
+    index = order.randrange(len(window))
+    window[index], window[-1] = window[-1], window[index]
+    return window.pop()
+
+
+def _wrong(number: int) -> bool:
+    return number % 1_000 in range(20, 30)
+
+
+def _parts(number: int) -> list[str]:
+    place = number % 1_000
+    parts = ["invoices", "postings", "payments"]
+    if place < 10:
+        parts.remove("postings")
+    elif place < 20:
+        parts.remove("payments")
+    elif 30 <= place < 35:
+        parts.append("invoices")
+    return parts
+
+
+def _message(prefix: str, number: int, topic: str, at: datetime | None) -> Message:
+    document = f"{prefix}-{number:08d}"
+    key = f"invoice:acme-us:billing:{document}"
+    moment = at or datetime.now(UTC)
+    amount = 10_000 + number % 5_000
+    data = {"entity": "acme-us", "document_id": f"{topic[:2]}-{document}", "number": document, "customer": {"sold_to": f"C-{number % 977}"}, "currency": "USD"}  # fmt: skip
+    if topic == "invoices":
+        kind, source = "invoice.issued", "billing/main"
+        data |= {"total_minor": amount, "tax_minor": 0, "direction": "sales", "due_date": (moment + timedelta(days=30)).date()}
+    elif topic == "postings":
+        kind, source = "posting.recorded", "erp/main"
+        posted = amount + (500 if _wrong(number) else 0)
+        data |= {
+            "ledger": "main", "document_type": "invoice", "posting_kind": "document", "base_currency": "USD",
+            "lines": [{"role": "receivable", "amount_minor": posted}, {"role": "revenue", "amount_minor": -posted}],
+        }  # fmt: skip
+    else:
+        kind, source = "payment.received", "bank/main"
+        data |= {"amount_minor": amount, "method": "card"}
+    event = {
+        "specversion": "1.0", "id": f"{source}:{document}:{kind}", "source": source, "type": kind, "subject": document,
+        "time": moment.isoformat().replace("+00:00", "Z"), "dataschema": f"urn:tieout:{kind}:1", "correlationid": key, "data": data,
+    }  # fmt: skip
+    return Message(topic, key, msgspec.json.encode(event))

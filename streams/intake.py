@@ -1,0 +1,46 @@
+"""Intake: raw records of a source become canonical events, or dead letters. Pure apart from its callers.
+
+A raw topic is named `raw.<source>`; anybody writes it, with any key. What comes out has passed the door
+(canonical.records) and is produced by us alone, keyed by case (rule E4).
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from sources.registry import SOURCES, map_record
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event
+from canonical.records import record
+from streams.ports import Outbound
+from streams.settings import RAW_PREFIX
+from streams.times import from_millis
+
+
+def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, ...] | DeadLetter:
+    """Events of one raw Kafka record. Never raises for what the record holds."""
+    source = raw.topic.removeprefix(RAW_PREFIX)
+    if source not in SOURCES:
+        return DeadLetter("mapping", f"no adapter for source {source!r}")
+    mapped = map_record(source, raw.value or b"", trace)
+    if isinstance(mapped, DeadLetter):
+        return mapped
+    latest = from_millis(raw.timestamp) + future_skew
+    for event in mapped:
+        if event.time > latest:
+            return DeadLetter("mapping", f"event dated {event.time.isoformat()}, after its arrival: a clock is wrong")
+    return mapped
+
+
+def outbound(events: tuple[Event, ...]) -> Iterator[Outbound]:
+    for event in events:
+        topic, key, value = record(event)
+        yield Outbound(topic, key, value)
+
+
+def traceparent(headers: Any) -> str | None:
+    for name, value in headers or ():
+        if name == "traceparent" and value:
+            return str(value.decode("ascii", "replace"))
+    return None

@@ -1,0 +1,162 @@
+"""The join: canonical records into cases, dirty cases into verdict rows.
+
+- Every valid record becomes a fact row and makes its case dirty, duplicates too (rule E1).
+- A record lies where its key belongs, and its key is its event's case (rule E4): a wrong key is a dead letter, a right
+  key on a wrong partition stops the worker, for the log then is not one that we wrote.
+- A dirty case is judged once a flush, however many records touched it.
+- A break that opens or closes becomes a message whose id says just that (rule E13).
+"""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+from matching.judge import Progress, judge
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event
+from canonical.structs import RecordError, decode
+from matching.case import Case
+from matching.policy import Policy
+from matching.verdict import Verdict, encode
+from matching.verdict import decode as decode_verdict
+from sinks.rows import Stub, VerdictRow
+from streams.memory import Entry, Partition
+from streams.partitioner import partition_of
+from streams.ports import InvariantBroken, Outbound
+from streams.settings import BREAKS_TOPIC
+
+CAUGHT_UP, CATCHING_UP = '{"state":"caught_up"}', '{"state":"catching_up"}'
+
+
+class Parsed(NamedTuple):
+    """A batch after decoding: events with their records, and what was refused."""
+
+    events: list[Event]
+    offsets: list[int]
+    raws: list[bytes]
+    refused: list[tuple[Any, DeadLetter]]
+
+
+def parse(records: list[Any]) -> Parsed:
+    """Decodes a batch. Never raises for what a record holds."""
+    parsed = Parsed([], [], [], [])
+    for record in records:
+        try:
+            event = decode(record.value or b"")
+        except RecordError as error:
+            parsed.refused.append((record, DeadLetter("mapping", str(error))))
+            continue
+        if record.key != event.correlationid.encode():
+            reason = f"record key {record.key!r:.200} is not its event's case {event.correlationid}"
+            parsed.refused.append((record, DeadLetter("mapping", reason)))
+            continue
+        parsed.events.append(event)
+        parsed.offsets.append(record.offset)
+        parsed.raws.append(record.value)
+    return parsed
+
+
+def apply(events: list[Event], partition: Partition, partitions: int) -> None:
+    """Adds facts to their cases. Raises InvariantBroken where a key does not belong into this partition."""
+    for event in events:
+        key = event.correlationid
+        entry = partition.cases.get(key)
+        if entry is None:
+            check_home(key, partition.number, partitions)
+        entry = partition.entry(key)
+        entry.case.add(event)
+        partition.touch(key, entry)
+
+
+def check_home(key: str, partition: int, partitions: int) -> None:
+    home = partition_of(key.encode(), partitions)
+    if home != partition:
+        raise InvariantBroken(
+            f"case {key} lies in partition {partition} but belongs into {home} of {partitions}: "
+            "the topic was written with another partitioner or has changed its number of partitions"
+        )
+
+
+def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes]) -> None:
+    """Puts a stored case back into memory, unless it is there already."""
+    if stub.case_key in partition.cases:
+        return
+    case = Case(stub.case_key, partition.facts_per_case)
+    for raw in raws:
+        case.add(decode(raw))
+    entry = Entry(case)
+    entry.first_seen = stub.first_seen
+    entry.digest = stub.digest
+    entry.next_deadline = stub.next_deadline
+    entry.open_breaks = frozenset((found.class_, found.fingerprint) for found in decode_verdict(verdict).breaks)
+    partition.cases[stub.case_key] = entry
+
+
+class Judged(NamedTuple):
+    rows: list[VerdictRow]
+    messages: list[Outbound]
+    verdicts: list[Verdict]
+
+
+def judge_dirty(partition: Partition, dirty: dict[str, Entry], policy: Policy, now: datetime, clock: datetime, link: str) -> Judged:  # fmt: skip
+    """Judges the dirty cases of a partition; `now` is the time judged with, `clock` when that happened."""
+    judged = Judged([], [], [])
+    progress = Progress({})
+    for key, entry in dirty.items():
+        verdict = judge(entry.case, policy, now, progress)
+        raw = encode(verdict)
+        digest = _digest(raw)
+        changed = digest != entry.digest
+        entry.first_seen = entry.first_seen or clock
+        judged.rows.append(
+            VerdictRow(
+                partition=partition.number,
+                epoch=partition.epoch,
+                seq=partition.next_seq(),
+                judged_at=now,
+                first_seen=entry.first_seen,
+                digest=digest,
+                changed=changed,
+                progress=CAUGHT_UP if now == clock else CATCHING_UP,
+                raw=raw,
+            )
+        )
+        partition.schedule(key, entry, verdict.next_deadline)
+        if changed:
+            judged.messages.extend(_break_messages(verdict, entry, link))
+            judged.verdicts.append(verdict)
+            entry.digest = digest
+    return judged
+
+
+def _break_messages(verdict: Verdict, entry: Entry, link: str) -> list[Outbound]:
+    now_open = {(found.class_, found.fingerprint): found for found in verdict.breaks}
+    before, entry.open_breaks = entry.open_breaks, frozenset(now_open)
+    messages = [
+        _break_message(verdict, identity, "open", found, link)
+        for identity, found in now_open.items()
+        if identity not in before
+    ]
+    messages.extend(
+        _break_message(verdict, identity, "closed", None, link) for identity in sorted(before - entry.open_breaks)
+    )
+    return messages
+
+
+def _break_message(verdict: Verdict, identity: tuple[str, str], state: str, found: Any, link: str) -> Outbound:
+    key, (break_class, fingerprint) = verdict.correlation_id, identity
+    message_id = blake2b(f"{key}|{break_class}|{fingerprint}|{state}".encode(), digest_size=16).hexdigest()
+    body = {
+        "id": message_id, "case": key, "class": break_class, "fingerprint": fingerprint, "state": state,
+        "entity": verdict.entity, "document": verdict.document, "owner": found.owner if found else None,
+        "severity": found.severity if found else None, "reason": found.reason if found else None,
+        "variance_minor": found.variance_minor if found else None, "currency": verdict.currency,
+        "exposure_minor": verdict.exposure_minor, "link": f"{link}/case?key={key}",
+    }  # fmt: skip
+    return Outbound(BREAKS_TOPIC, key.encode(), msgspec.json.encode(body), [("ce_id", message_id.encode())])
+
+
+def _digest(raw: bytes) -> int:
+    return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big") or 1

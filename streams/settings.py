@@ -1,0 +1,43 @@
+"""What a worker is told at its start. Every limit has a name, a default and a metric (docs/limits.md)."""
+
+import os
+import socket
+from dataclasses import dataclass, field
+
+CANONICAL_TOPICS = ("orders", "invoices", "postings", "payments", "settlements", "controls", "decisions")
+DEAD_LETTERS_TOPIC = "dead-letters"
+BREAKS_TOPIC = "breaks"
+RAW_PREFIX = "raw."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`bootstrap` is host:port[,host:port]; `store_url` ClickHouse's HTTP address; times in seconds, sizes in rows."""
+
+    bootstrap: str = field(default_factory=lambda: os.environ.get("TIEOUT_BOOTSTRAP", "127.0.0.1:19092"))
+    store_url: str = field(default_factory=lambda: os.environ.get("TIEOUT_STORE", "http://127.0.0.1:8124"))
+    database: str = "tieout"
+    group: str = "tieout"
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    sources: tuple[str, ...] = ("canonical", "stripe", "xero_tables", "receivables_csv")
+    policy_path: str | None = None
+    dashboard_url: str = field(default_factory=lambda: os.environ.get("TIEOUT_DASHBOARD", "http://127.0.0.1:8501"))
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = field(default_factory=lambda: int(os.environ.get("TIEOUT_METRICS_PORT", "9464")))
+
+    flush_interval_s: float = 0.1  # least time between the starts of two flushes: bounds inserts per second
+    fetch_wait_s: float = 0.05  # how long the broker may hold a fetch that has nothing to give
+    session_timeout_s: float = 30.0
+    fetch_records: int = 5_000  # handed to an agent at once
+    pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
+    cached_cases: int = 1_000_000  # clean cases beyond it are dropped, oldest use first
+    deadlines_per_flush: int = 20_000
+    future_skew_s: float = 86_400.0  # an event dated further after its record's append time is a dead letter
+
+    @property
+    def raw_topics(self) -> tuple[str, ...]:
+        return tuple(RAW_PREFIX + source for source in self.sources)
+
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        return CANONICAL_TOPICS + self.raw_topics

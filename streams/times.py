@@ -1,0 +1,10 @@
+"""Kafka's milliseconds to datetimes."""
+
+from datetime import UTC, datetime
+
+_LIMIT_MS = 4_102_444_800_000  # 2100; brokers store whatever a foreign producer claims
+
+
+def from_millis(timestamp_ms: int | None) -> datetime:
+    """Aware UTC time; a missing, negative or absurd timestamp becomes the nearest one that can be told."""
+    return datetime.fromtimestamp(min(max(timestamp_ms or 0, 0), _LIMIT_MS) / 1000, UTC)

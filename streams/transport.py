@@ -1,0 +1,191 @@
+"""Faust handed whole fetched partition batches: an aiokafka transport of our own.
+
+- One fetched list of records of one partition is one Faust event (`Batch`); Faust's cost per event is paid per batch.
+- Faust's acknowledgements, commits and table recovery are not used (faust-streaming 0.15.3 commits past what was not
+  acknowledged). `hooks` (streams.app) is told of every assignment before Faust may resume, says where reading starts,
+  and commits itself through `commit`.
+- Partition p of every topic goes to one member (rule E4): `SamePartitions` instead of Faust's or aiokafka's assignors.
+- Reads are `read_committed`; a fetch waits `fetch_wait_s`, not Faust's fixed 1.5 s.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+import aiokafka
+import faust
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from streams.ports import NotOwner
+
+
+class Batch(NamedTuple):
+    """Records of one partition in offset order; `highwater` is the log's end when they were fetched."""
+
+    topic: str
+    partition: int
+    records: list[Any]
+    highwater: int
+    generation: int
+
+
+class Hooks(Protocol):
+    """What the transport tells its owner, on the main event loop."""
+
+    async def revoked(self) -> None: ...
+
+    async def assigned(self, partitions: set[TP], generation: int) -> None: ...
+
+    def start_offsets(self) -> Mapping[TP, int]: ...
+
+
+class SamePartitions(AbstractPartitionAssignor):  # type: ignore[misc]
+    """Member i of n (by id) gets every topic's partitions p with p % n == i."""
+
+    name = "tieout-same-partitions"
+    version = 0
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
+        ids = sorted(members)
+        topics = sorted({topic for metadata in members.values() for topic in metadata.subscription})
+        shares: dict[str, list[tuple[str, list[int]]]] = {member: [] for member in ids}
+        for topic in topics:
+            partitions = sorted(cluster.partitions_for_topic(topic) or ())
+            for index, member in enumerate(ids):
+                mine = [partition for partition in partitions if partition % len(ids) == index]
+                if mine:
+                    shares[member].append((topic, mine))
+        return {member: ConsumerProtocolMemberAssignment(cls.version, share, b"") for member, share in shares.items()}
+
+    @classmethod
+    def metadata(cls, topics: Iterable[str]) -> Any:
+        return ConsumerProtocolMemberMetadata(cls.version, list(topics), b"")
+
+    @classmethod
+    def on_assignment(cls, assignment: Any) -> None:
+        pass
+
+
+class BatchTopic(faust.Topic):  # type: ignore[misc]
+    """A topic whose message value already is a Batch: nothing to decode."""
+
+    def _compile_decode(self) -> None:
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return self._create_event(None, message.value, None, message)
+
+        self.decode = decode
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf, settings = self.app.conf, self.app.tieout
+        return aiokafka.AIOKafkaConsumer(
+            client_id=settings.worker,
+            group_id=conf.id,
+            bootstrap_servers=settings.bootstrap.split(","),
+            partition_assignment_strategy=[SamePartitions],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=int(settings.fetch_wait_s * 1000),
+            max_poll_records=settings.fetch_records,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_s * 1000 / 10),
+            rebalance_timeout_ms=60_000,
+            max_poll_interval_ms=600_000,
+            metadata_max_age_ms=60_000,
+            check_crcs=True,
+        )
+
+    async def commit_in_generation(self, offsets: Mapping[TP, int], generation: int) -> None:
+        """Raises NotOwner where the group has moved on, else whatever aiokafka raises."""
+        await self.call_thread(self._commit_raw, offsets, generation)
+
+    async def _commit_raw(self, offsets: Mapping[TP, int], generation: int) -> None:
+        consumer = self._ensure_consumer()
+        if consumer._coordinator.generation != generation:  # aiokafka would commit under its new generation (rule E2)
+            raise NotOwner(f"generation {generation} is over")
+        try:
+            await consumer.commit(
+                {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+            )
+        except (CommitFailedError, IllegalStateError) as error:
+            raise NotOwner(str(error)) from error
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        return cast(dict[TP, int | None], await self.call_thread(self._committed, list(partitions)))
+
+    async def _committed(self, partitions: list[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        offsets = await asyncio.gather(*(consumer.committed(TopicPartition(*tp)) for tp in partitions))
+        return dict(zip(partitions, offsets, strict=True))
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Drains batches; hands assignment and revocation to the hooks before Faust acts on them."""
+
+    _thread: ConsumerThread
+
+    @property
+    def hooks(self) -> Hooks:
+        return cast(Hooks, self.app.tieout_hooks)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await self.hooks.revoked()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        await self.hooks.assigned(assigned, generation_id)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Faust calls this just before it resumes: start where the hooks say."""
+        for tp, offset in self.hooks.start_offsets().items():
+            await self._seek(TopicPartition(*tp), offset)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Faust's own commit is never used: the shell commits what it has flushed."""
+        return False
+
+    async def commit_in_generation(self, offsets: Mapping[TP, int], generation: int) -> None:
+        await self._thread.commit_in_generation(offsets, generation)
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        return await self._thread.committed(partitions)
+
+    async def end_offsets(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        ends = await self._thread.highwaters(*(TopicPartition(*tp) for tp in partitions))
+        return {TP(*tp): offset for tp, offset in ends.items()}
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        stopped = (self._stopped.is_set, fetcher._stopped.is_set)
+        while not any(is_set() for is_set in stopped):
+            records, _ = await self._wait_next_records(1.0)
+            await asyncio.sleep(0)
+            if not records or self.should_stop or not self.flow_active:
+                continue
+            generation = self.app.consumer_generation_id
+            for tp, fetched in records.items():
+                await self.wait_first(self.callback(self._batch(tp, fetched, generation)), self.suspend_flow.wait())
+
+    def _batch(self, tp: Any, fetched: list[Any], generation: int) -> ConsumerMessage:
+        batch = Batch(tp.topic, tp.partition, fetched, self.highwater(tp) or 0, generation)
+        first = fetched[0]
+        return ConsumerMessage(
+            tp.topic, tp.partition, first.offset, first.timestamp / 1000.0, first.timestamp_type, [], None, batch,
+            None, 0, 0, TP(tp.topic, tp.partition), generation_id=generation,
+        )  # fmt: skip
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    Consumer = Consumer

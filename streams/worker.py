@@ -1,0 +1,376 @@
+"""The shell's logic: assignment, reading, flushing, deadlines, commit. Kafka, ClickHouse and the clock are ports.
+
+In order, and nothing else:
+1. `assigned`: claim an epoch for each partition, confirm it by an offset commit in that generation (rule E2), drop what
+   was in memory, learn which cases exist, start reading at the lower of Kafka's and the store's position (E3).
+2. `receive`: a batch's records become facts of cases (or dead letters, or canonical events); their cases are dirty.
+3. `flush`: facts, then outbound messages acknowledged, then verdicts, dead letters, positions, then - if the epochs
+   still are ours and the generation has not changed - the offsets are committed. One flush at a time; reading goes on.
+4. Deadlines make a case dirty when their time has come and nothing read lies before it.
+
+Whatever a flush took and could not make durable is never committed: after a rebalance it is read again. The store away:
+the flush is repeated with back-off (its writes are idempotent) while reading stops at `pending_records`. Anything
+unexpected is raised to the caller, which ends the process without a commit.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from canonical.dead_letters import DeadLetter
+from matching.policy import Policy
+from sinks.client import StoreUnavailable
+from sinks.rows import DeadLetterRow, FactBatch, PositionRow, VerdictRow
+from streams import dead_letters, join, metrics, tracing
+from streams.intake import intake, outbound, traceparent
+from streams.memory import Partition
+from streams.ports import Broker, Clock, InvariantBroken, NotOwner, Outbound, StoreCalls, TopicPartition
+from streams.positions import Positions
+from streams.settings import CANONICAL_TOPICS, RAW_PREFIX, Settings
+from streams.times import from_millis
+from streams.transport import Batch
+
+log = logging.getLogger("tieout.worker")
+
+RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+
+
+@dataclass
+class Pending:
+    """What has been read since the last flush took its share."""
+
+    facts: list[FactBatch]
+    letters: list[DeadLetterRow]
+    messages: list[Outbound]
+    published: list["asyncio.Future[None]"]
+    records: int = 0
+    oldest: datetime | None = None
+
+
+class Worker:
+    """All methods run on one event loop; `receive` may be called by several agents at once."""
+
+    def __init__(self, settings: Settings, policy: Policy, broker: Broker, store: StoreCalls, clock: Clock) -> None:
+        self.settings = settings
+        self.policy = policy
+        self.broker = broker
+        self.store = store
+        self.clock = clock
+        self.generation: int | None = None
+        self.partitions: dict[int, Partition] = {}
+        self.partition_count = 0
+        self.positions = Positions({}, {})
+        self.start_offsets: dict[TopicPartition, int] = {}
+        self._pending = _nothing()
+        self._in_flight = 0
+        self._applying = asyncio.Lock()
+        self._flushing = asyncio.Lock()
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    # Assignment
+
+    async def revoked(self) -> None:
+        """The group takes everything back. What was not committed will be read again, by whoever owns it then."""
+        self.generation = None
+        self.partitions = {}
+        self._pending = _nothing()
+        self.positions = Positions({}, {})
+        self.start_offsets = {}
+        self._room.set()
+
+    async def assigned(self, tps: set[TopicPartition], generation: int) -> None:
+        """Claims and loads; may be overtaken by another assignment, which then claims anew."""
+        await self.revoked()
+        check_joined(tps)
+        claimed: dict[int, Partition] = {}
+        for number in sorted({number for _, number in tps}):
+            claimed[number] = Partition(
+                number,
+                await self._patiently("claim", number, self.settings.worker),
+                self.policy.limits.facts_per_case,
+            )
+        starts = await self._starts(tps)
+        try:
+            await self.broker.commit(starts, generation)
+        except NotOwner:
+            log.warning("claimed in generation %s, which is over: waiting for the next assignment", generation)
+            return
+        self.partition_count = await self._partition_count()
+        for partition in claimed.values():
+            await self._learn(partition)
+        ends = await self.broker.end_offsets(tps)
+        self.positions = Positions(starts, ends)
+        self.start_offsets = starts
+        self.partitions = claimed
+        self.generation = generation
+        metrics.owned({number: partition.epoch for number, partition in claimed.items()})
+        log.info("own partitions %s in generation %s", sorted(claimed), generation)
+
+    async def _starts(self, tps: set[TopicPartition]) -> dict[TopicPartition, int]:
+        """The lower of what Kafka and the store say has been done; the log's beginning where either says nothing."""
+        committed = await self.broker.committed(tps)
+        stored: dict[TopicPartition, int] = {}
+        for number in {partition for _, partition in tps}:
+            for topic, row in (await self._patiently("positions", number)).items():
+                stored[topic, number] = row.next_offset
+        return {tp: min(committed.get(tp) or 0, stored.get(tp, 0)) for tp in tps}
+
+    async def _partition_count(self) -> int:
+        """The number of partitions of every joined topic, which must be what the store's cases were made with."""
+        counts = await self.broker.partition_counts(CANONICAL_TOPICS)
+        if len(set(counts.values())) != 1:
+            raise InvariantBroken(f"joined topics differ in their number of partitions: {dict(counts)}")
+        count = next(iter(counts.values()))
+        stored = await self._patiently("meta", "partitions")
+        if stored is None:
+            await self._patiently("set_meta", "partitions", str(count))
+        elif int(stored) != count:
+            raise InvariantBroken(f"topics have {count} partitions, the store was filled with {stored}")
+        return count
+
+    async def _learn(self, partition: Partition) -> None:
+        for stub in await self._patiently("stubs", partition.number):
+            partition.learn(stub.case_key, stub.next_deadline)
+
+    # Reading
+
+    async def receive(self, batch: Batch) -> None:
+        """Takes a batch in; returns once its records are in memory (canonical) or handed to the broker (raw)."""
+        await self._room.wait()
+        if batch.generation != self.generation:
+            return
+        if batch.topic.startswith(RAW_PREFIX):
+            self._receive_raw(batch)
+        else:
+            await self._receive_canonical(batch)
+
+    async def _receive_canonical(self, batch: Batch) -> None:
+        parsed = join.parse(batch.records)
+        async with self._applying:
+            partition = self.partitions.get(batch.partition)
+            if partition is None or batch.generation != self.generation:
+                return
+            await self._load(partition, [event.correlationid for event in parsed.events])
+            if batch.generation != self.generation:
+                return
+            join.apply(parsed.events, partition, self.partition_count)
+            tracing.facts(batch.topic, batch.partition, parsed.offsets, parsed.events)
+            if parsed.offsets:
+                self._pending.facts.append(FactBatch(batch.topic, batch.partition, parsed.offsets, parsed.raws))
+            for record, letter in parsed.refused:
+                self._refuse(letter, record, "join", batch.topic)
+            self._advance(batch)
+
+    def _receive_raw(self, batch: Batch) -> None:
+        """No await: the events are handed to the broker, and their acknowledgement is awaited by the flush."""
+        messages: list[Outbound] = []
+        skew = timedelta(seconds=self.settings.future_skew_s)
+        for record in batch.records:
+            with tracing.intake(traceparent(record.headers), record) as trace:
+                mapped = intake(record, skew, trace)
+            if isinstance(mapped, DeadLetter):
+                self._refuse(mapped, record, "intake", batch.topic.removeprefix(RAW_PREFIX))
+            else:
+                messages.extend(outbound(mapped))
+        if messages:
+            self._pending.published.append(asyncio.ensure_future(self.broker.publish(messages)))
+        self._advance(batch)
+
+    def _refuse(self, letter: DeadLetter, record: Any, stage: dead_letters.Stage, source: str) -> None:
+        row = dead_letters.row(letter, record, stage, source, self.clock())
+        self._pending.letters.append(row)
+        self._pending.messages.append(dead_letters.message(row, record))
+        metrics.dead_letter(stage, letter.failure, source)
+
+    def _advance(self, batch: Batch) -> None:
+        last = batch.records[-1]
+        tp = (batch.topic, batch.partition)
+        self.positions.advance(tp, last.offset + 1, batch.highwater, from_millis(last.timestamp))
+        pending = self._pending
+        pending.records += len(batch.records)
+        pending.oldest = pending.oldest or from_millis(batch.records[0].timestamp)
+        if pending.records + self._in_flight >= self.settings.pending_records:
+            self._room.clear()
+        self._work.set()
+        metrics.records(batch.topic, len(batch.records))
+
+    async def _load(self, partition: Partition, keys: list[str]) -> None:
+        missing = partition.missing(keys)
+        if not missing:
+            return
+        stored = await self._patiently("verdicts_of", missing)
+        facts = await self._patiently("facts_of", list(stored))
+        for key, (stub, verdict) in stored.items():
+            join.restore(partition, stub, verdict, [fact.raw for fact in facts[key]])
+
+    # Deadlines
+
+    async def fire_deadlines(self) -> int:
+        """Makes the cases dirty whose deadline has come; returns how many."""
+        fired = 0
+        now = self.positions.now(self.clock())
+        for partition in list(self.partitions.values()):
+            due = list(partition.due(now, self.settings.deadlines_per_flush))
+            if not due:
+                continue
+            async with self._applying:
+                if self.partitions.get(partition.number) is not partition:
+                    return fired
+                await self._load(partition, due)
+                for key in due:
+                    entry = partition.cases.get(key)
+                    if entry is not None:
+                        partition.touch(key, entry)
+                        fired += 1
+        metrics.deadlines_fired(fired)
+        return fired
+
+    # Flushing
+
+    async def run(self) -> None:
+        """Flushes whenever there is something to flush, at most once in `flush_interval_s`. Ends by cancellation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
+            except TimeoutError:
+                pass
+            started = loop.time()
+            await self.fire_deadlines()
+            await self.flush()
+            await asyncio.sleep(max(0.0, started + self.settings.flush_interval_s - loop.time()))
+
+    async def flush(self) -> bool:
+        """Makes what was read so far durable and commits it. False where there was nothing, or it is no longer ours."""
+        async with self._flushing:
+            generation = self.generation
+            self._work.clear()
+            if generation is None or not (self.positions.changed or any(p.dirty for p in self.partitions.values())):
+                return False
+            with metrics.flush_timer():
+                return await self._flush(generation)
+
+    async def _flush(self, generation: int) -> bool:
+        pending, self._pending = self._pending, _nothing()
+        self._in_flight = pending.records
+        self.positions.changed = False
+        offsets = dict(self.positions.next_offsets)
+        epochs = {number: partition.epoch for number, partition in self.partitions.items()}
+        rows = self._judge(pending)
+        positions = self._position_rows(offsets)
+        try:
+            await self._write(pending, rows, positions, generation)
+            await self._commit(offsets, epochs, generation)
+        except NotOwner as reason:
+            metrics.flush_failed("not_owner")
+            log.warning("flush given up, nothing committed: %s", reason)
+            if generation == self.generation:
+                await self.revoked()
+            return False
+        finally:
+            self._in_flight = 0
+            self._room.set()
+        self._after_commit(pending, rows)
+        return True
+
+    def _judge(self, pending: Pending) -> list[VerdictRow]:
+        clock = self.clock()
+        now = self.positions.now(clock)
+        rows: list[VerdictRow] = []
+        for partition in self.partitions.values():
+            judged = join.judge_dirty(
+                partition, partition.take_dirty(), self.policy, now, clock, self.settings.dashboard_url
+            )
+            rows.extend(judged.rows)
+            pending.messages.extend(judged.messages)
+            metrics.judged(judged.verdicts)
+            tracing.verdicts(judged.verdicts)
+        return rows
+
+    async def _write(
+        self, pending: Pending, rows: list[VerdictRow], positions: list[PositionRow], generation: int
+    ) -> None:
+        """The order is the contract: facts, messages acknowledged, verdicts, dead letters, positions."""
+        if pending.facts:
+            await self._patiently("write_facts", pending.facts, generation=generation)
+        await asyncio.gather(*pending.published)
+        if pending.messages:
+            await self.broker.publish(pending.messages)
+        if rows:
+            await self._patiently("write_verdicts", rows, generation=generation)
+        if pending.letters:
+            await self._patiently("write_dead_letters", pending.letters, generation=generation)
+        await self._patiently("write_positions", positions, generation=generation)
+
+    async def _commit(self, offsets: Mapping[TopicPartition, int], epochs: dict[int, int], generation: int) -> None:
+        """Rule E2: never commits for an epoch that somebody has claimed since."""
+        holders = await self._patiently("holders", sorted(epochs), generation=generation)
+        for number, epoch in epochs.items():
+            if holders.get(number) != (epoch, self.settings.worker):
+                raise NotOwner(f"partition {number} is held by {holders.get(number)}, not by our epoch {epoch}")
+        if generation != self.generation:
+            raise NotOwner(f"generation {generation} is over")
+        await self.broker.commit(offsets, generation)
+
+    def _after_commit(self, pending: Pending, rows: list[VerdictRow]) -> None:
+        metrics.flushed(
+            facts=sum(len(batch.offsets) for batch in pending.facts),
+            verdicts=len(rows),
+            dead_letters=len(pending.letters),
+        )
+        if pending.oldest is not None:
+            metrics.record_to_durable((self.clock() - pending.oldest).total_seconds())
+        allowed = self.settings.cached_cases // max(1, len(self.partitions))
+        metrics.cache(
+            cases=sum(len(partition.cases) for partition in self.partitions.values()),
+            evicted=sum(partition.evict(allowed) for partition in self.partitions.values()),
+        )
+        metrics.lags({tp: self.positions.lag(tp) for tp in self.positions.next_offsets})
+
+    def _position_rows(self, offsets: Mapping[TopicPartition, int]) -> list[PositionRow]:
+        flushed_at = self.clock()
+        return [
+            PositionRow(
+                topic=topic,
+                topic_id="",
+                partition=number,
+                next_offset=offset,
+                epoch=self.partitions[number].epoch,
+                seq=self.partitions[number].next_seq(),
+                flushed_at=flushed_at,
+                lag=self.positions.lag((topic, number)),
+            )
+            for (topic, number), offset in offsets.items()
+            if number in self.partitions
+        ]
+
+    async def _patiently(self, method: str, *args: Any, generation: int | None = None) -> Any:
+        """A store call, repeated while the store is away; given up (NotOwner) where the partition is lost meanwhile."""
+        wait_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await self.store(method, *args)
+            except StoreUnavailable as error:
+                metrics.store_retry()
+                log.warning("store unavailable, retry of %s in %.1f s: %s", method, wait_s, error)
+            if generation is not None and generation != self.generation:
+                raise NotOwner(f"generation {generation} is over")
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+
+def _nothing() -> Pending:
+    return Pending([], [], [], [])
+
+
+def check_joined(tps: set[TopicPartition]) -> None:
+    """Every joined topic must give the same partitions (rule E4). Raises InvariantBroken."""
+    by_topic = {topic: frozenset(number for name, number in tps if name == topic) for topic in CANONICAL_TOPICS}
+    if len(set(by_topic.values())) > 1:
+        shown = {topic: sorted(numbers) for topic, numbers in by_topic.items()}
+        raise InvariantBroken(f"joined topics were assigned different partitions: {shown}")

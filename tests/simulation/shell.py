@@ -1,0 +1,263 @@
+"""Stand-ins for Kafka, ClickHouse and the clock, to drive streams.worker.Worker without either.
+
+They keep what the real ones promise and nothing more: a log a partition with offsets, a group with generations and
+committed offsets, tables that keep the newest row by (epoch, seq) and lose nothing once a write has returned. `before`
+and `after` are called around every store call and may raise, so a test can end or cut off a worker at any step.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from canonical import records
+from canonical.events import Event
+from matching.policy import load
+from sinks.rows import FactRow, PositionRow, Stub, VerdictRow
+from streams.partitioner import partition_of
+from streams.ports import NotOwner, Outbound
+from streams.settings import CANONICAL_TOPICS, Settings
+from streams.transport import Batch
+from streams.worker import Worker
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+class Killed(Exception):
+    """The process would be gone at this point."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+class Kafka:
+    """Topics of `partitions` partitions, one consumer group."""
+
+    def __init__(self, clock: Clock, partitions: int = 2, sources: Sequence[str] = ("canonical",)) -> None:
+        self.clock = clock
+        self.partitions = {topic: partitions for topic in (*CANONICAL_TOPICS, *(f"raw.{name}" for name in sources))}
+        self.logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
+        self.group_offsets: dict[tuple[str, int], int] = {}
+        self.generation = 0
+        self.published: list[Outbound] = []
+        self.calls: list[str] = []
+
+    def append(self, topic: str, key: bytes, value: bytes, partition: int | None = None, headers: Any = ()) -> None:
+        number = partition_of(key, self.partitions[topic]) if partition is None else partition
+        log = self.logs[topic, number]
+        log.append(
+            SimpleNamespace(
+                topic=topic, partition=number, offset=len(log), key=key, value=value, headers=list(headers),
+                timestamp=int(self.clock.now.timestamp() * 1000),
+            )
+        )  # fmt: skip
+
+    def send(self, *events: Event) -> None:
+        for event in events:
+            self.append(*records.record(event))
+
+    async def committed(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int | None]:
+        return {tp: self.group_offsets.get(tp) for tp in partitions}
+
+    async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return {tp: len(self.logs[tp]) for tp in partitions}
+
+    async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
+        return {topic: self.partitions[topic] for topic in topics}
+
+    async def commit(self, offsets: Mapping[tuple[str, int], int], generation: int) -> None:
+        self.calls.append("commit")
+        if generation != self.generation:
+            raise NotOwner(f"generation {generation} is over")
+        self.group_offsets.update(offsets)
+
+    async def publish(self, messages: Sequence[Outbound]) -> None:
+        self.calls.append("publish")
+        for message in messages:
+            self.published.append(message)
+            if message.topic in self.partitions:
+                self.append(message.topic, message.key, message.value)
+
+
+class ClickHouse:
+    """The store's tables as Python values; async, as the worker's store port is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.epochs: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        self.facts: dict[tuple[str, str, int, int], bytes] = {}
+        self.rows: list[VerdictRow] = []
+        self.letters: dict[tuple[str, int, int], Any] = {}
+        self.position_rows: dict[tuple[str, int], PositionRow] = {}
+        self.metas: dict[str, str] = {}
+        self.calls: list[str] = []
+        self.before: Callable[[str], Any] = lambda method: None
+        self.after: Callable[[str], Any] = lambda method: None
+
+    async def __call__(self, method: str, *args: Any) -> Any:
+        self.calls.append(method)
+        await _maybe(self.before(method))
+        found = getattr(self, method)(*args)
+        await _maybe(self.after(method))
+        return found
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """What FINAL gives: each case's row of the highest (epoch, seq)."""
+        return {key: msgspec.json.decode(row.raw) for key, row in self.final().items()}
+
+    def final(self) -> dict[str, VerdictRow]:
+        newest: dict[str, VerdictRow] = {}
+        for row in self.rows:
+            key = msgspec.json.decode(row.raw)["correlation_id"]
+            known = newest.get(key)
+            if known is None or (known.epoch, known.seq) < (row.epoch, row.seq):
+                newest[key] = row
+        return newest
+
+    def claim(self, partition: int, worker: str) -> int:
+        epoch = max((number for number, _ in self.epochs[partition]), default=0) + 1
+        self.epochs[partition].append((epoch, worker))
+        return epoch
+
+    def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
+        return {partition: max(self.epochs[partition]) for partition in partitions if self.epochs[partition]}
+
+    def positions(self, partition: int) -> dict[str, PositionRow]:
+        return {topic: row for (topic, number), row in self.position_rows.items() if number == partition}
+
+    def meta(self, key: str) -> str | None:
+        return self.metas.get(key)
+
+    def set_meta(self, key: str, value: str) -> None:
+        self.metas[key] = value
+
+    def stubs(self, partition: int) -> list[Stub]:
+        return [_stub(row) for row in self.final().values() if row.partition == partition]
+
+    def verdicts_of(self, keys: Sequence[str]) -> dict[str, tuple[Stub, bytes]]:
+        final = self.final()
+        return {key: (_stub(final[key]), final[key].raw) for key in keys if key in final}
+
+    def facts_of(self, keys: Sequence[str]) -> dict[str, list[FactRow]]:
+        return {
+            key: [FactRow(*place, raw) for (case, *place), raw in sorted(self.facts.items()) if case == key]
+            for key in keys
+        }
+
+    def write_facts(self, batches: Sequence[Any]) -> None:
+        for batch in batches:
+            for offset, raw in zip(batch.offsets, batch.raws, strict=True):
+                key = msgspec.json.decode(raw)["correlationid"]
+                self.facts[key, batch.topic, batch.partition, offset] = raw
+
+    def write_verdicts(self, rows: Sequence[VerdictRow]) -> None:
+        self.rows.extend(rows)
+
+    def write_dead_letters(self, rows: Sequence[Any]) -> None:
+        self.letters.update({(row.topic, row.partition, row.offset): row for row in rows})
+
+    def write_positions(self, rows: Sequence[PositionRow]) -> None:
+        for row in rows:
+            known = self.position_rows.get((row.topic, row.partition))
+            if known is None or (known.epoch, known.seq) < (row.epoch, row.seq):
+                self.position_rows[row.topic, row.partition] = row
+
+
+class Rig:
+    """A cluster and its workers; every method is one step, so a test reads as a schedule."""
+
+    def __init__(self, partitions: int = 2, **settings: Any) -> None:
+        self.clock = Clock()
+        self.kafka = Kafka(self.clock, partitions)
+        self.store = ClickHouse(self.clock)
+        self.settings = settings
+        self.policy = load(None)
+
+    def worker(self, name: str) -> Worker:
+        settings = Settings(worker=name, sources=("canonical",), bootstrap="", store_url="", **self.settings)
+        return Worker(settings, self.policy, self.kafka, self.store, self.clock)
+
+    async def assign(self, *workers: Worker) -> None:
+        """A rebalance: partition p of every topic goes to worker p % n."""
+        self.kafka.generation += 1
+        for index, worker in enumerate(workers):
+            mine = {
+                (topic, number)
+                for topic, count in self.kafka.partitions.items()
+                for number in range(count)
+                if number % len(workers) == index
+            }
+            await worker.assigned(mine, self.kafka.generation)
+
+    async def read(self, worker: Worker, at_once: int = 1000) -> None:
+        """Gives the worker everything it has not read yet, in batches."""
+        for tp in sorted(worker.positions.next_offsets):
+            log = self.kafka.logs[tp]
+            while (start := worker.positions.next_offsets.get(tp, len(log))) < len(log):
+                batch = log[start : start + at_once]
+                await worker.receive(Batch(*tp, batch, len(log), worker.generation or 0))
+
+    async def settle(self, worker: Worker, rounds: int = 3) -> None:
+        """Reads and flushes until nothing is left (intake's output is read in the next round)."""
+        for _ in range(rounds):
+            await self.read(worker)
+            await worker.fire_deadlines()
+            await worker.flush()
+
+
+def document(kind: str, number: int, at: datetime = START, **data: Any) -> Event:
+    """An invoice, its posting, payment or application of 120.00 USD for case `number`."""
+    types = {"invoice": "invoice.issued", "posting": "posting.recorded", "payment": "payment.received", "application": "cash.applied"}  # fmt: skip
+    common = {"entity": "acme-us", "document_id": f"{kind}-{number}", "customer": {"sold_to": "C-1"}, "currency": "USD"}
+    own: dict[str, dict[str, Any]] = {
+        "invoice": {"direction": "sales", "total_minor": 12000, "tax_minor": 0, "due_date": "2026-04-01", "number": f"INV-{number}"},
+        "posting": {
+            "ledger": "main", "document_type": "invoice", "posting_kind": "document", "base_currency": "USD",
+            "lines": [
+                {"role": "receivable", "amount_minor": 12000, "base_minor": 12000},
+                {"role": "revenue", "amount_minor": -12000, "base_minor": -12000},
+            ],
+        },
+        "payment": {"amount_minor": 12000},
+        "application": {"amount_minor": 12000, "from_kind": "payment", "payment_id": f"payment-{number}"},
+    }  # fmt: skip
+    return records.make(
+        types[kind],
+        id=f"{kind}:{number}",
+        source="erp/acme" if kind in ("posting", "application") else "billing/acme",
+        subject=f"INV-{number}",
+        time=at,
+        correlationid=f"invoice:acme-us:billing:{number}",
+        data={**common, **own[kind], **data},
+    )
+
+
+def life(number: int, at: datetime = START) -> list[Event]:
+    """A case that ties out."""
+    return [document(kind, number, at) for kind in ("invoice", "posting", "payment", "application")]
+
+
+async def _maybe(result: Any) -> None:
+    if asyncio.iscoroutine(result) or isinstance(result, asyncio.Future):
+        await result
+
+
+def _stub(row: VerdictRow) -> Stub:
+    verdict = msgspec.json.decode(row.raw)
+    deadline = verdict["next_deadline"]
+    return Stub(
+        verdict["correlation_id"], row.first_seen, datetime.fromisoformat(deadline) if deadline else None,
+        verdict["outcome"], row.digest, verdict["facts"],
+    )  # fmt: skip

@@ -1,0 +1,522 @@
+"""The rules of the design that the shell keeps (E1-E4, E9, E10, E12, E13), each provoked where it would break."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from matching.judge import Progress, judge
+from matching.verdict import decode, encode
+from streams.join import restore
+from streams.memory import Partition
+from streams.partitioner import partition_of
+from streams.ports import InvariantBroken
+from streams.settings import CANONICAL_TOPICS
+from streams.transport import Batch, SamePartitions
+from streams.worker import Worker
+from tests.simulation.shell import START, Killed, Rig, document, life
+
+KEY = "invoice:acme-us:billing:1"
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    @wraps(test)
+    def run() -> None:
+        asyncio.run(test())  # type: ignore[arg-type]
+
+    return run
+
+
+def killed_at(moment: str) -> Callable[[str], None]:
+    def kill(method: str) -> None:
+        if method == moment:
+            raise Killed(method)
+
+    return kill
+
+
+async def start(rig: Rig, name: str = "a") -> Worker:
+    worker = rig.worker(name)
+    await rig.assign(worker)
+    return worker
+
+
+def outcome(rig: Rig, key: str = KEY) -> str:
+    return str(rig.store.verdicts()[key]["outcome"])
+
+
+@scenario
+async def test_whole_life_of_an_invoice_ties_out() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1))
+    await rig.settle(worker)
+    assert outcome(rig) == "ok"
+    assert rig.store.verdicts()[KEY]["facts"] == 4
+
+
+@scenario
+async def test_raw_record_of_the_canonical_source_reaches_its_verdict() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    from canonical.records import encode as encode_event
+
+    for event in life(1):
+        rig.kafka.append("raw.canonical", b"any", encode_event(event))
+    await rig.settle(worker)
+    assert outcome(rig) == "ok"
+
+
+# E1: every record read since the last commit makes its case dirty
+
+
+@pytest.mark.parametrize("step", ["write_facts", "write_verdicts", "write_positions", "holders"])
+def test_crash_anywhere_in_a_flush_heals_itself(step: str) -> None:
+    async def story() -> None:
+        for where in ("before", "after"):
+            rig = Rig()
+            worker = await start(rig)
+            rig.kafka.send(*life(1))
+            await rig.read(worker)
+            setattr(rig.store, where, killed_at(step))
+            with pytest.raises(Killed):
+                await worker.flush()
+            setattr(rig.store, where, lambda method: None)
+            assert not any(rig.kafka.group_offsets.values()), "committed before it was durable"
+            again = await start(rig, "b")
+            await rig.settle(again)
+            assert outcome(rig) == "ok"
+
+    asyncio.run(story())
+
+
+@scenario
+async def test_duplicate_record_rewrites_its_verdict() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1))
+    await rig.settle(worker)
+    rows = len(rig.store.rows)
+    rig.kafka.send(life(1)[0])
+    await rig.settle(worker)
+    assert len(rig.store.rows) == rows + 1
+    assert not rig.store.rows[-1].changed
+    assert rig.store.verdicts()[KEY]["facts"] == 4
+
+
+# E2: order of verdict rows is (epoch, seq), and a flush whose epoch has changed never commits
+
+
+@scenario
+async def test_worker_that_was_paused_and_wakes_does_no_harm() -> None:
+    rig = Rig()
+    zombie = await start(rig, "zombie")
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(zombie)
+    paused, wake = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        paused.set()
+        await wake.wait()
+
+    rig.store.before = lambda method: pause() if method == "write_verdicts" else None
+    flushing = asyncio.ensure_future(zombie.flush())
+    await paused.wait()
+    rig.store.before = lambda method: None
+    heir = rig.worker("heir")
+    rig.kafka.generation += 1
+    await heir.assigned({(topic, n) for topic, count in rig.kafka.partitions.items() for n in range(count)}, rig.kafka.generation)
+    rig.kafka.send(*life(1)[1:])
+    await rig.settle(heir)
+    committed = dict(rig.kafka.group_offsets)
+    wake.set()
+    assert await flushing is False
+    assert rig.kafka.group_offsets == committed
+    assert outcome(rig) == "ok", "an older epoch's row won"
+
+
+@scenario
+async def test_flush_of_a_lost_epoch_is_not_committed_even_in_its_generation() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    rig.store.claim(0, "somebody")
+    rig.store.claim(1, "somebody")
+    before = dict(rig.kafka.group_offsets)
+    assert await worker.flush() is False
+    assert rig.kafka.group_offsets == before
+    assert worker.generation is None
+
+
+@scenario
+async def test_claim_in_a_generation_that_is_over_owns_nothing() -> None:
+    rig = Rig()
+    worker = rig.worker("late")
+    rig.kafka.generation = 5
+    await worker.assigned({(topic, n) for topic, count in rig.kafka.partitions.items() for n in range(count)}, 4)
+    assert worker.generation is None
+    assert worker.partitions == {}
+
+
+@scenario
+async def test_new_owner_gets_a_higher_epoch() -> None:
+    rig = Rig()
+    first = await start(rig, "a")
+    second = await start(rig, "b")
+    for number, partition in second.partitions.items():
+        assert partition.epoch > first.partitions[number].epoch
+
+
+# E3: positions are written after facts and verdicts; a start resumes from the lower of Kafka's and ClickHouse's
+
+
+@scenario
+async def test_flush_writes_in_the_order_that_makes_it_exact() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("posting", 1, lines=_unbalanced()))
+    rig.kafka.append("invoices", b"x", b"rubbish")
+    await rig.read(worker)
+    rig.store.calls.clear()
+    rig.kafka.calls.clear()
+    order: list[str] = []
+    rig.store.calls = rig.kafka.calls = order
+    await worker.flush()
+    assert order == ["write_facts", "publish", "write_verdicts", "write_dead_letters", "write_positions", "holders", "commit"]
+
+
+@scenario
+async def test_restored_store_is_caught_up_from_its_own_position() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1))
+    await rig.settle(worker)
+    backup = (dict(rig.store.facts), list(rig.store.rows), dict(rig.store.position_rows))
+    rig.kafka.send(*life(2))
+    await rig.settle(worker)
+    rig.store.facts, rig.store.rows, rig.store.position_rows = backup
+    again = await start(rig, "b")
+    await rig.settle(again)
+    assert outcome(rig, "invoice:acme-us:billing:2") == "ok"
+
+
+@scenario
+async def test_offsets_lost_by_kafka_are_read_again() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1))
+    await rig.settle(worker)
+    rig.kafka.group_offsets.clear()
+    again = await start(rig, "b")
+    assert set(again.start_offsets.values()) == {0}
+    await rig.settle(again)
+    assert rig.store.verdicts()[KEY]["facts"] == 4
+
+
+# E4: co-partitioned, one partitioner, a fixed number of partitions
+
+
+@scenario
+async def test_record_in_the_wrong_partition_stops_the_worker() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    event = document("invoice", 1)
+    key = event.correlationid.encode()
+    from canonical.records import encode as encode_event
+
+    rig.kafka.append("invoices", key, encode_event(event), partition=1 - partition_of(key, 2))
+    with pytest.raises(InvariantBroken, match="belongs into"):
+        await rig.read(worker)
+
+
+@scenario
+async def test_different_partitions_of_joined_topics_stop_the_worker() -> None:
+    rig = Rig()
+    worker = rig.worker("a")
+    tps = {(topic, 0) for topic in CANONICAL_TOPICS} | {("orders", 1)}
+    with pytest.raises(InvariantBroken, match="different partitions"):
+        await worker.assigned(tps, 0)
+
+
+@scenario
+async def test_changed_number_of_partitions_stops_the_worker() -> None:
+    rig = Rig()
+    await start(rig)
+    rig.kafka.partitions = {topic: 3 for topic in rig.kafka.partitions}
+    with pytest.raises(InvariantBroken, match="3 partitions"):
+        await start(rig, "b")
+
+
+@scenario
+async def test_joined_topics_with_unequal_partition_counts_stop_the_worker() -> None:
+    rig = Rig()
+    rig.kafka.partitions["payments"] = 1
+    with pytest.raises(InvariantBroken):
+        await start(rig)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3, 5])
+def test_assignor_gives_a_member_the_same_partitions_of_every_topic(members: int) -> None:
+    cluster = SimpleNamespace(partitions_for_topic=lambda topic: set(range(4)))
+    metadata = {f"m{i}": SimpleNamespace(subscription=["invoices", "postings", "raw.stripe"]) for i in range(members)}
+    shares = SamePartitions.assign(cluster, metadata)
+    taken: dict[str, list[int]] = {}
+    for share in shares.values():
+        assert len({tuple(numbers) for _, numbers in share.assignment}) <= 1
+        for topic, numbers in share.assignment:
+            taken.setdefault(topic, []).extend(numbers)
+    assert {topic: sorted(numbers) for topic, numbers in taken.items()} == {
+        topic: [0, 1, 2, 3] for topic in ("invoices", "postings", "raw.stripe")
+    }
+
+
+# E6: a record belongs to exactly one case, the one that its key names
+
+
+@scenario
+async def test_record_under_another_cases_key_is_a_dead_letter() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    from canonical.records import encode as encode_event
+
+    rig.kafka.append("invoices", b"invoice:acme-us:billing:2", encode_event(document("invoice", 1)))
+    await rig.settle(worker)
+    assert [letter.failure_class for letter in rig.store.letters.values()] == ["mapping"]
+    assert rig.store.facts == {}
+
+
+# E9: first_seen never changes; the history keeps every verdict that differed
+
+
+@scenario
+async def test_case_keeps_the_month_it_was_first_seen_in() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    first_seen = rig.store.final()[KEY].first_seen
+    rig.clock.advance(days=40)
+    again = await start(rig, "b")
+    rig.kafka.send(*life(1)[1:])
+    await rig.settle(again)
+    assert rig.store.final()[KEY].first_seen == first_seen
+
+
+@scenario
+async def test_history_holds_what_differed_and_only_that() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    for event in life(1):
+        rig.kafka.send(event)
+        rig.kafka.send(event)
+        await rig.settle(worker)
+    again = await start(rig, "b")
+    rig.kafka.send(life(1)[0])
+    await rig.settle(again)
+    changed = [row.raw for row in rig.store.rows if row.changed]
+    assert len(changed) == len(set(changed)) == 4
+    assert len(rig.store.rows) > 4
+
+
+# E10: a dirty case is never evicted; a case is new only where that is proven
+
+
+@scenario
+async def test_evicted_case_comes_back_whole() -> None:
+    rig = Rig(cached_cases=2)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(50)))
+    await rig.settle(worker)
+    assert sum(len(partition.cases) for partition in worker.partitions.values()) <= 2
+    rig.kafka.send(*(event for number in range(50) for event in life(number)[1:]))
+    await rig.settle(worker)
+    assert {verdict["outcome"] for verdict in rig.store.verdicts().values()} == {"ok"}
+    assert len(rig.store.verdicts()) == 50
+
+
+@scenario
+async def test_case_read_while_its_flush_is_under_way_is_not_evicted() -> None:
+    rig = Rig(cached_cases=0)
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+
+    async def more() -> None:
+        rig.store.before = lambda method: None
+        rig.kafka.send(document("posting", 1))
+        await rig.read(worker)
+
+    rig.store.before = lambda method: more() if method == "write_positions" else None
+    await worker.flush()
+    assert [len(partition.dirty) for partition in worker.partitions.values() if partition.dirty] == [1]
+    await worker.flush()
+    assert rig.store.verdicts()[KEY]["facts"] == 2
+
+
+@scenario
+async def test_restored_case_is_judged_as_if_it_had_never_left() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1)[:2])
+    await rig.settle(worker)
+    (stub, raw) = rig.store.verdicts_of([KEY])[KEY]
+    partition = Partition(0, 1, 100)
+    restore(partition, stub, raw, [fact.raw for fact in rig.store.facts_of([KEY])[KEY]])
+    assert encode(judge(partition.cases[KEY].case, rig.policy, rig.store.final()[KEY].judged_at, Progress({}))) == raw
+
+
+# E12: only the owner writes
+
+
+@scenario
+async def test_batch_of_an_old_generation_is_ignored() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    (tp, log) = next((tp, log) for tp, log in rig.kafka.logs.items() if log)
+    await worker.receive(Batch(*tp, log, 1, 0))
+    assert await worker.flush() is False
+    assert rig.store.facts == {}
+
+
+# E13: outbound ids say what happened, are acknowledged before the commit, and are the same when sent again
+
+
+@scenario
+async def test_break_is_told_once_opened_and_once_closed_under_ids_that_repeat() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.clock.advance(hours=1)
+    await rig.settle(worker)
+    opened = _told(rig)
+    assert [(message["class"], message["state"]) for message in opened] == [("sla", "open")]
+    rig.store.before = killed_at("write_verdicts")
+    rig.kafka.send(document("posting", 1))
+    await rig.read(worker)
+    with pytest.raises(Killed):
+        await worker.flush()
+    rig.store.before = lambda method: None
+    again = await start(rig, "b")
+    await rig.settle(again)
+    closed = _told(rig)[1:]
+    assert [message["state"] for message in closed] == ["closed", "closed"]
+    assert len({message["id"] for message in closed}) == 1, "the receiver cannot tell that it is the same"
+
+
+@scenario
+async def test_dead_letter_keeps_its_bytes_and_says_where_it_was() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.append("raw.canonical", b"k", b'{"trunc\xff\x00', headers=[("h", b"v")])
+    await rig.settle(worker)
+    (message,) = [message for message in rig.kafka.published if message.topic == "dead-letters"]
+    assert message.value == b'{"trunc\xff\x00'
+    headers = dict(message.headers)
+    assert headers["h"] == b"v"
+    assert headers["__dlq.errors.topic"] == b"raw.canonical"
+    assert headers["__dlq.errors.offset"] == b"0"
+    (letter,) = rig.store.letters.values()
+    assert letter.original == message.value
+
+
+# Deadlines and time
+
+
+@scenario
+async def test_missing_posting_is_found_when_nothing_more_arrives() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    assert outcome(rig) == "pending"
+    rig.clock.advance(hours=25)
+    await rig.settle(worker)
+    assert "missing_posting" in {found["class"] for found in rig.store.verdicts()[KEY]["breaks"]}
+
+
+@scenario
+async def test_deadline_of_a_case_that_is_not_in_memory_fires_after_a_restart() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    again = await start(rig, "b")
+    rig.clock.advance(hours=25)
+    await rig.settle(again)
+    assert outcome(rig) == "break"
+
+
+@scenario
+async def test_posting_still_in_the_backlog_is_not_reported_missing() -> None:
+    rig = Rig(partitions=1)
+    rig.kafka.send(document("invoice", 1), document("posting", 1))
+    rig.clock.advance(days=3)
+    worker = await start(rig)
+    log = rig.kafka.logs["invoices", 0]
+    await worker.receive(Batch("invoices", 0, log, 1, worker.generation or 0))
+    await worker.fire_deadlines()
+    await worker.flush()
+    assert rig.store.verdicts()[KEY]["breaks"] == []
+    await rig.settle(worker)
+    assert "missing_posting" not in {found["class"] for found in rig.store.verdicts()[KEY]["breaks"]}
+
+
+@scenario
+async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_time() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    for number in range(20):
+        rig.kafka.send(*life(number)[: 1 + number % 4])
+        await rig.settle(worker)
+        rig.clock.advance(minutes=7)
+    rig.clock.advance(days=2)
+    await rig.settle(worker)
+    for key, row in rig.store.final().items():
+        partition = Partition(0, 1, 100)
+        restore(partition, *rig.store.verdicts_of([key])[key], [fact.raw for fact in rig.store.facts_of([key])[key]])
+        assert encode(judge(partition.cases[key].case, rig.policy, START.replace(year=2026) + (rig.clock.now - START), Progress({}))) == row.raw
+        assert decode(row.raw).correlation_id == key
+
+
+@scenario
+async def test_reading_waits_when_too_much_is_not_yet_durable() -> None:
+    rig = Rig(pending_records=10)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(40)))
+    reading = asyncio.ensure_future(rig.read(worker, at_once=5))
+    await asyncio.sleep(0.01)
+    assert not reading.done()
+    assert sum(len(partition.cases) for partition in worker.partitions.values()) <= 20
+    while not reading.done():
+        await worker.flush()
+        await asyncio.sleep(0)
+    await worker.flush()
+    assert len(rig.store.verdicts()) == 40
+
+
+@scenario
+async def test_case_over_its_limit_keeps_working_and_says_so() -> None:
+    rig = Rig()
+    rig.policy = rig.policy.model_copy(update={"limits": rig.policy.limits.model_copy(update={"facts_per_case": 3})})
+    worker = await start(rig)
+    rig.kafka.send(*life(1), document("invoice", 2))
+    await rig.settle(worker)
+    verdict = rig.store.verdicts()[KEY]
+    assert verdict["outcome"] != "ok"
+    assert any("3" in control["reason"] for control in verdict["controls"])
+    assert outcome(rig, "invoice:acme-us:billing:2") == "pending"
+
+
+def _told(rig: Rig) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(message.value) for message in rig.kafka.published if message.topic == "breaks"]
+
+
+def _unbalanced() -> list[dict[str, Any]]:
+    return [{"role": "receivable", "amount_minor": 12000, "base_minor": 12000}]
