@@ -1,0 +1,47 @@
+"""The registry of controls: which are asked of which kind of case, in the order a verdict lists them.
+
+A control is one pure function of the view that answers pass, fail, not_applicable or not_assessed with its reason. A new
+one is one function and one line here; policy says which are mandatory.
+"""
+
+from matching.controls import amounts, orders, parties, payments, postings, records, timing
+from matching.findings import Control
+
+_DOCUMENT: tuple[Control, ...] = (
+    amounts.amount,
+    amounts.balance,
+    amounts.tax,
+    amounts.currency,
+    amounts.fx,
+    parties.customer,
+    parties.entity,
+    postings.missing_posting,
+    postings.missing_reversal,
+    postings.orphan_posting,
+    postings.duplicate_posting,
+)
+_INVOICE: tuple[Control, ...] = (
+    postings.duplicate_invoice,
+    payments.orphan_payment,
+    payments.missing_payment,
+    payments.short_payment,
+    payments.overpayment,
+    payments.duplicate_payment,
+    payments.missing_application,
+    payments.unapplied_cash,
+)
+_ANY_DOCUMENT: tuple[Control, ...] = (records.conflict, timing.cutoff, timing.sla)
+
+CONTROLS: dict[str, tuple[Control, ...]] = {
+    "order": (parties.customer, parties.entity, orders.missing_subscription, records.conflict, timing.sla),
+    "invoice": (*_DOCUMENT, *_INVOICE, *_ANY_DOCUMENT),
+    "credit": (*_DOCUMENT, *_ANY_DOCUMENT),
+    "receipt": (amounts.balance, parties.entity, payments.unapplied_cash, records.conflict),
+    "payout": (amounts.balance, parties.entity, records.payout, records.conflict),
+    "summary": (amounts.balance, parties.entity, records.conflict),
+    "index": (),
+}
+
+NAMES: dict[str, tuple[str, ...]] = {
+    kind: tuple(control.__name__ for control in controls) for kind, controls in CONTROLS.items()
+}

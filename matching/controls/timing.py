@@ -1,0 +1,94 @@
+"""Was it in time, and in the right period?"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from matching.deliveries import failure_beside
+from matching.documents import moment
+from matching.findings import Answer, Failure, failed, major, not_applicable, passed
+from matching.hops import is_break_when_late
+from matching.verdict import ControlResult, Hop
+from matching.view import View
+
+_SLA_PASS = passed("sla", "no leg is past its target")
+_SLA_NONE = not_applicable("sla", "no leg with a clock")
+
+
+def sla(view: View) -> Answer:
+    """No leg is past its target and still open. What arrived late is history and no break: nobody can mend it."""
+    if not view.hops:
+        return _SLA_NONE
+    late = [hop for hop in view.hops.values() if hop.state == "late" and is_break_when_late(view, hop)]
+    if not late:
+        return _SLA_PASS
+    failures = [_late(view, hop) for hop in late]
+    exposure = max(failure.exposure_minor for failure in failures)
+    return Failure(failures[0].result, tuple(found for each in failures for found in each.breaks), exposure)
+
+
+def _late(view: View, hop: Hop) -> Failure:
+    refused = failure_beside(view, hop.name)
+    leg = hop.name.replace("_", " ")
+    reason = f"{leg} is past its target and has not arrived"
+    if refused is not None:
+        reason += f": {refused.data.reason or refused.data.failure or 'delivery failed'}"
+    waiting_minor = _waiting_minor(view, hop)
+    return failed(
+        view, "sla", "sla", reason, expected=f"{major(waiting_minor, view.currency)} by {leg} within {hop.target_s} s",
+        actual="not arrived", amounts=(hop.name, waiting_minor), variance_minor=waiting_minor,
+        failure=refused.data.failure if refused is not None else None,
+        evidence=(view.document, *([refused] if refused is not None else [])),
+    )  # fmt: skip
+
+
+def _waiting_minor(view: View, hop: Hop) -> int:
+    if hop.name == "payment_to_application":
+        return max(0, view.settlement.applicable_minor(view.total_minor) - view.settlement.applied_minor)
+    if hop.name == "invoice_to_payment":
+        return max(0, view.total_minor - view.settlement.settled_minor)
+    return view.total_minor
+
+
+_CUTOFF_PASS = passed("cutoff", "booked into the document's period, in time for its close")
+_CUTOFF_NONE = not_applicable("cutoff", "no posting of a document in this case")
+
+
+def cutoff(view: View) -> Answer:
+    """The document is booked in its own accounting period (calendar month), before that period is usually closed.
+
+    Fails where a posting was booked after the period's end plus policy's grace days, or where what stands lies in
+    another period than the document. It looks at every posting, also those since reversed: netting over a document's
+    life would hide that a closed period was changed. Whether it is a break is policy's to say (`cutoff.is_break`).
+    """
+    if view.document is None or not view.ledgers:
+        return _CUTOFF_NONE
+    own = view.document.data.accounting_date or view.document.time.date()
+    for ledger in view.ledgers:
+        for posting in ledger.postings:
+            booked_into = posting.data.accounting_date or posting.time.date()
+            if _month(booked_into) != _month(own) and posting in ledger.standing_postings():
+                return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
+            if moment(posting) >= _closes_at(booked_into, view.policy.cutoff.grace_days):
+                return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")
+    return _CUTOFF_PASS
+
+
+def _month(day: date) -> tuple[int, int]:
+    return day.year, day.month
+
+
+def _closes_at(day: date, grace_days: int) -> datetime:
+    """Midnight after the last grace day of the period that the day lies in."""
+    next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    return datetime.combine(next_month, time.min, UTC) + timedelta(days=grace_days)
+
+
+def _outside(view: View, posting: Any, what: str) -> Answer:
+    reason = f"posting {posting.subject} was {what}; check that the period was open"
+    if not view.policy.cutoff.is_break:
+        return ControlResult("cutoff", "fail", reason)
+    total = view.document.data.total_minor
+    return failed(
+        view, "cutoff", "cutoff", reason, expected="booked in the document's period before its close", actual=what,
+        amounts=(total, what), exposure_minor=total, evidence=(view.document, posting),
+    )  # fmt: skip

@@ -1,0 +1,158 @@
+"""Hops: the legs of a case, each with its clock. One registry, by kind of case.
+
+- A leg runs from the moment its start was booked to the moment its end was booked (`recorded_at`, else `time`); the
+  payment leg runs in calendar days from the invoice's date to the day it was paid.
+- A posting that was booked ahead of its invoice has latency 0: the systems' clocks or order differ, nobody waited.
+- A leg that has met or missed its end is history: edits later do not reopen it, unless nothing stands any more.
+- After a reversal the ledger has its target anew to post again: the due time counts from the reversal.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+
+from matching.documents import moment
+from matching.policy import ElapsedHop
+from matching.verdict import Hop, HopName, HopState
+from matching.view import View
+
+_DAY = timedelta(days=1)
+DAY_S = 86_400
+OPEN_STATES = frozenset(("waiting", "late", "missing", "unproven"))
+
+_NOT_EXPECTED = {
+    name: Hop(name, None, None, None, None, 0, "not_expected", None)
+    for name in ("quote_to_subscription", "invoice_to_posting", "invoice_to_payment", "payment_to_application")
+}
+
+
+def quote_to_subscription(view: View) -> Hop | None:
+    """From an approved quote to its active subscription: until then the customer has what nobody bills."""
+    if view.document is None:
+        return None
+    name: HopName = "quote_to_subscription"
+    activated = view.standing("subscription.activated")
+    if not view.expect.subscription or (not activated and view.of("subscription.cancelled")):
+        return _NOT_EXPECTED[name]
+    ended_at = min(map(moment, activated)) if activated else None
+    return _elapsed(view, name, moment(view.document), ended_at)
+
+
+def invoice_to_posting(view: View) -> Hop | None:
+    """From the document to its posting: until then the ledger understates receivables (or payables) and tax."""
+    if view.document is None:
+        return None
+    name: HopName = "invoice_to_posting"
+    started_at = moment(view.issued)
+    if not view.ledgers:
+        return _elapsed(view, name, started_at, None) if view.expects_posting else _NOT_EXPECTED[name]
+    ended_at = _stands_since(view)
+    if ended_at is None and not view.expects_posting:
+        return _NOT_EXPECTED[name]
+    return _elapsed(view, name, started_at, ended_at, reopened_at=None if ended_at else _last_reversed_at(view))
+
+
+def invoice_to_payment(view: View) -> Hop | None:
+    """From the invoice's date to the day it was paid, due at the end of its due date."""
+    if view.document is None:
+        return None
+    if not view.expect.payment or view.total_minor == 0:
+        return _NOT_EXPECTED["invoice_to_payment"]
+    terms = view.policy.terms.payment(view.entity)
+    started_at = view.issued.time
+    issue_date = started_at.date()
+    due_date = view.document.data.due_date or issue_date + _DAY * terms.terms_days
+    due_at = datetime.combine(due_date + _DAY, time.min, UTC)
+    target_s = max(0, (due_date - issue_date).days) * DAY_S
+    ended_at = view.settlement.settled_at(view.total_minor - view.policy.tolerance.payment_minor)
+    if ended_at is not None:
+        return _paid(started_at, ended_at, target_s, due_date, due_at)
+    missing_at = due_at + timedelta(seconds=terms.missing_after_s)
+    state = view.clock.open_state(due_at, missing_at, terms.awaits)
+    return Hop("invoice_to_payment", started_at, None, None, target_s, 0, state, due_at)
+
+
+def payment_to_application(view: View) -> Hop | None:
+    """From the money's arrival to its application: until then the customer looks unpaid and gets reminders."""
+    if view.document is None:
+        return None
+    name: HopName = "payment_to_application"
+    settlement = view.settlement
+    needed_minor = settlement.applicable_minor(view.total_minor)
+    if not view.expect.application or view.total_minor == 0 or not (needed_minor or settlement.foreign):
+        return _NOT_EXPECTED[name]
+    if settlement.foreign and not needed_minor:
+        started_at = min(map(moment, settlement.foreign))
+        return _elapsed(view, name, started_at, settlement.applied_at(1))
+    if settlement.applied_minor < needed_minor:
+        return _elapsed(view, name, settlement.oldest_unapplied() or view.facts[0].time, None)
+    started_at = settlement.completing_payment(needed_minor) or view.facts[0].time
+    return _elapsed(view, name, started_at, settlement.applied_at(needed_minor))
+
+
+HOPS: dict[str, tuple[Callable[[View], Hop | None], ...]] = {
+    "order": (quote_to_subscription,),
+    "invoice": (invoice_to_posting, invoice_to_payment, payment_to_application),
+    "credit": (invoice_to_posting,),
+}
+
+
+def run(view: View) -> tuple[Hop, ...]:
+    """Every hop of the case, in order of the flow; also laid into `view.hops` by name."""
+    hops = tuple(hop for leg in HOPS.get(view.kind, ()) if (hop := leg(view)) is not None)
+    for hop in hops:
+        view.hops[hop.name] = hop
+    return hops
+
+
+def is_break_when_late(view: View, hop: Hop) -> bool:
+    if hop.name == "invoice_to_payment":
+        return view.policy.terms.payment(view.entity).late_is_break
+    return view.policy.terms.elapsed(hop.name, view.entity).late_is_break
+
+
+def awaited_source(view: View, name: str) -> str:
+    if name == "invoice_to_payment":
+        return view.policy.terms.payment(view.entity).awaits
+    return view.policy.terms.elapsed(name, view.entity).awaits
+
+
+def _elapsed(
+    view: View, name: HopName, started_at: datetime, ended_at: datetime | None, reopened_at: datetime | None = None
+) -> Hop:
+    terms = view.policy.terms.elapsed(name, view.entity)
+    clock_starts_at = started_at if reopened_at is None or reopened_at < started_at else reopened_at
+    due_at = clock_starts_at + terms.target
+    if ended_at is None:
+        state = view.clock.open_state(due_at, _missing_at(clock_starts_at, terms), terms.awaits)
+        return Hop(name, started_at, None, None, terms.target_s, 0, state, due_at)
+    latency_s = (ended_at - started_at).total_seconds() if ended_at > started_at else 0.0
+    if ended_at <= due_at:
+        return Hop(name, started_at, ended_at, latency_s, terms.target_s, 0, "met", due_at)
+    late_s = (ended_at - due_at).total_seconds()
+    return Hop(name, started_at, ended_at, latency_s, terms.target_s, late_s, "met_late", due_at)
+
+
+def _missing_at(started_at: datetime, terms: ElapsedHop) -> datetime:
+    return started_at + terms.missing_after
+
+
+def _paid(started_at: datetime, ended_at: datetime, target_s: int, due_date: date, due_at: datetime) -> Hop:
+    late_s = max(0, (ended_at.date() - due_date).days) * DAY_S
+    latency_s = (ended_at - started_at).total_seconds()
+    state: HopState = "met_late" if late_s else "met"
+    return Hop("invoice_to_payment", started_at, ended_at, latency_s, target_s, late_s, state, due_at)
+
+
+def _stands_since(view: View) -> datetime | None:
+    """When the first of the postings that still stand was booked; None while one of the ledgers holds nothing."""
+    moments = []
+    for ledger in view.ledgers:
+        posted = ledger.standing_postings()
+        if not posted or (ledger.stands_at_minor == 0 and view.total_minor != 0):
+            return None
+        moments.append(moment(posted[0]))
+    return max(moments)
+
+
+def _last_reversed_at(view: View) -> datetime:
+    return max(ledger.last_reversed_at() or ledger.last_booked_at() for ledger in view.ledgers)

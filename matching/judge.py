@@ -1,0 +1,153 @@
+"""judge(case, policy, now, progress) -> Verdict: the one place where a verdict comes from.
+
+- Pure: equal arguments give equal bytes. No clock, no I/O, no state.
+- Between two deadlines the verdict is constant; `next_deadline` is the earliest time at which it can change without a
+  new fact, `wait_for` the source that it waits on (its progress can change it too).
+- Outcome: `break` if there is any break; `ok` if every mandatory control was assessed (pass or not applicable) and no
+  leg is open; `pending` otherwise.
+- A case over its limit of facts is not judged: it is pending, every control not assessed and saying so, always the same.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from matching.case import Case
+from matching.clock import COMPLETE, Clock, Progress
+from matching.controls import CONTROLS, NAMES
+from matching.deliveries import failure_beside
+from matching.hops import OPEN_STATES, awaited_source, run
+from matching.policy import Policy
+from matching.verdict import Break, ControlResult, Hop, Outcome, Verdict
+from matching.view import View, split_key
+
+__all__ = ["COMPLETE", "Progress", "judge"]
+
+
+def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLETE) -> Verdict:
+    """The verdict of a case as known at `now` (aware, UTC)."""
+    if case.is_over_limit:
+        return _over_limit(case, policy)
+    clock = Clock(now, progress)
+    view = View(case, policy, clock)
+    hops = run(view)
+    controls: list[ControlResult] = []
+    breaks: list[Break] = []
+    exposure_minor = 0
+    for control in CONTROLS[view.kind]:
+        answer = control(view)
+        if isinstance(answer, ControlResult):
+            controls.append(answer)
+        else:
+            controls.append(answer.result)
+            breaks += answer.breaks
+            exposure_minor = max(exposure_minor, answer.exposure_minor)
+    return _verdict(case, view, hops, controls, breaks, exposure_minor)
+
+
+def _verdict(
+    case: Case, view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break], exposure: int
+) -> Verdict:
+    facts = view.facts
+    currency, amount_minor = _amount(view)
+    return Verdict(
+        view.key,
+        view.kind,
+        view.entity,
+        _document(view),
+        _customer(view),
+        _outcome(view, hops, controls, breaks),
+        currency,
+        amount_minor,
+        exposure,
+        tuple(controls),
+        tuple(breaks),
+        hops,
+        case.count,
+        facts[0].time if facts else None,
+        facts[-1].time if facts else None,
+        view.clock.next_deadline,
+        _wait_for(view, hops),
+        _failure(view, hops),
+        tuple(sorted(set(view.conflicts))) if view.conflicts else (),
+        view.policy.hash,
+    )
+
+
+def _outcome(view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break]) -> Outcome:
+    if breaks:
+        return "break"
+    for hop in hops:
+        if hop.state in OPEN_STATES:
+            return "pending"
+    mandatory = view.policy.terms.mandatory.get(view.kind, frozenset())
+    for control in controls:
+        if control.result in ("not_assessed", "fail") and control.name in mandatory:
+            return "pending"
+    return "ok"
+
+
+def _amount(view: View) -> tuple[str | None, int]:
+    """What the case is about: its document's amount, else what was booked, paid or paid out."""
+    if view.document is not None:
+        return view.currency, view.document.data.total_minor
+    if view.ledgers:
+        return view.ledgers[0].shown_currency, abs(view.ledgers[0].stands_at_minor)
+    if view.settlement.payments:
+        return view.settlement.payments[0].data.currency, max(0, view.settlement.received_minor)
+    return _stated_amount(view)
+
+
+def _stated_amount(view: View) -> tuple[str | None, int]:
+    for fact in view.facts:
+        data: Any = fact.data
+        minor = getattr(data, "amount_minor", None) or getattr(data, "total_minor", None)
+        if minor is not None and getattr(data, "currency", None) is not None:
+            return data.currency, minor
+    for posting in view.postings:
+        lines = posting.data.lines
+        return posting.data.base_currency, sum(line.base_minor for line in lines if (line.base_minor or 0) > 0)
+    return None, 0
+
+
+def _document(view: View) -> str:
+    if view.document is not None:
+        return str(view.document.data.number or view.document.subject)
+    return next((fact.data.number for fact in view.facts if fact.data.number), view.ident)
+
+
+def _customer(view: View) -> str | None:
+    parties = view.document.data.customer if view.document is not None else None
+    if parties is None:
+        parties = next((fact.data.customer for fact in view.facts if fact.data.customer is not None), None)
+    return None if parties is None else parties.sold_to or parties.bill_to or parties.payer
+
+
+def _wait_for(view: View, hops: tuple[Hop, ...]) -> str | None:
+    """The source of the leg that could not be proven, else of the first leg still open, else of a missing document."""
+    open_hops = [hop for hop in hops if hop.state in OPEN_STATES]
+    if open_hops:
+        first = next((hop for hop in open_hops if hop.state == "unproven"), open_hops[0])
+        return awaited_source(view, first.name)
+    if view.document is None and view.kind in ("invoice", "credit") and view.facts:
+        return view.policy.grace.awaits
+    return None
+
+
+def _failure(view: View, hops: tuple[Hop, ...]) -> str | None:
+    for hop in hops:
+        if hop.state in OPEN_STATES:
+            beside = failure_beside(view, hop.name)
+            if beside is not None:
+                failure: str | None = beside.data.failure
+                return failure
+    return None
+
+
+def _over_limit(case: Case, policy: Policy) -> Verdict:
+    kind, entity, _, ident = split_key(case.key)
+    reason = f"the case has more than {case.limit} facts (limit facts_per_case) and is not judged"
+    controls = tuple(ControlResult(name, "not_assessed", reason) for name in NAMES[kind])
+    return Verdict(
+        case.key, kind, entity, ident, None, "pending", None, 0, 0, controls, (), (), case.limit + 1, None, None, None,
+        None, None, (), policy.hash,
+    )  # fmt: skip

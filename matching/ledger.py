@@ -1,0 +1,132 @@
+"""What one ledger holds of a document, and the one reason why it differs.
+
+- Postings and reversals net over the control account (receivable for sales, payable for purchases, sign-flipped; the
+  other way round for credit memos), so that the net of what is booked right equals the document's total.
+- An edit is a reversal and a new posting: both are in the net.
+- `cause` names the single root cause of a difference. Each control speaks up for its own cause and refers to it for the
+  others, so that one mistake is one break.
+- Where the ledger holds base amounts alone, the net is compared with the converted total.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from canonical import money
+from matching.documents import moment
+
+Cause = Literal[
+    "agrees", "nothing_posted", "currency", "no_control_line", "no_rate", "unreversed", "reversed", "duplicate",
+    "waiting", "tax", "amount", "fx",
+]  # fmt: skip
+
+
+class Ledger:
+    """Net of one ledger's postings for one document. Amounts in minor units, positive as the document has them."""
+
+    __slots__ = (
+        "base_currency", "base_minor", "base_tax_minor", "control_lines", "is_other_currency", "name", "net_minor",
+        "postings", "sign", "stands_since", "tax_lines", "tax_minor",
+    )  # fmt: skip
+
+    def __init__(self, name: str, postings: Sequence[Any], role: str, sign: int, currency: str | None) -> None:
+        self.name = name
+        self.postings = postings
+        self.sign = sign
+        self.base_currency: str = postings[0].data.base_currency
+        self.control_lines = self.tax_lines = 0
+        self.net_minor: int | None = 0
+        self.base_minor: int | None = 0
+        self.tax_minor: int | None = 0
+        self.base_tax_minor: int | None = 0
+        self.is_other_currency = False
+        for posting in postings:
+            self._add(posting.data, role, currency)
+
+    def _add(self, posting: Any, role: str, currency: str | None) -> None:
+        if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
+            self.is_other_currency = True
+        in_base = posting.base_currency == currency
+        sign = self.sign
+        for line in posting.lines:
+            if line.role == role:
+                self.control_lines += 1
+                self.net_minor = _plus(self.net_minor, _document_minor(line, in_base), sign)
+                self.base_minor = _plus(self.base_minor, line.base_minor, sign)
+            elif line.role == "tax":
+                self.tax_lines += 1
+                self.tax_minor = _plus(self.tax_minor, _document_minor(line, in_base), -sign)
+                self.base_tax_minor = _plus(self.base_tax_minor, line.base_minor, -sign)
+
+    @property
+    def stands_at_minor(self) -> int:
+        """The net in whichever amounts the ledger holds."""
+        net = self.net_minor if self.net_minor is not None else self.base_minor
+        return net or 0
+
+    @property
+    def shown_currency(self) -> str:
+        posting = self.postings[0].data
+        return (self.net_minor is not None and posting.currency) or self.base_currency
+
+    def standing_postings(self) -> list[Any]:
+        """Postings that no reversal names, in order of booking; for a document with an amount, those that carry it."""
+        undone = {posting.data.reverses for posting in self.postings}
+        return sorted(
+            (p for p in self.postings if p.type == "posting.recorded" and p.data.document_id not in undone),
+            key=moment,
+        )
+
+    def last_booked_at(self) -> datetime:
+        return max(moment(posting) for posting in self.postings)
+
+    def last_reversed_at(self) -> datetime | None:
+        """When something was last taken back, by a reversal or by a posting the other way round."""
+        return max((moment(p) for p in self.postings if p.type == "posting.reversed" or p.data.reverses), default=None)
+
+
+def _document_minor(line: Any, in_base: bool) -> int | None:
+    amount: int | None = line.amount_minor
+    return line.base_minor if amount is None and in_base else amount
+
+
+def _plus(total: int | None, amount: int | None, sign: int) -> int | None:
+    """A sum over lines of which one has no amount is not known."""
+    return None if total is None or amount is None else total + sign * amount
+
+
+class Conversion:
+    """A document's total in a ledger's base currency, and how far rounding alone may take a posting from it.
+
+    The tolerance is one minor unit (policy) plus what the printed rate leaves open: base x half a unit in the rate's
+    last place / rate. A six-decimal rate would otherwise fail above about 15,000.
+    """
+
+    __slots__ = ("_per_base", "_rate", "_stated_minor", "_ulp_share", "base_currency", "currency")
+
+    def __init__(self, document: Any, base_currency: str) -> None:
+        self.currency: str = document.currency
+        self.base_currency = base_currency
+        self._rate = Decimal(document.rate) if document.rate else Decimal(0)
+        self._per_base = document.rate_direction != "base_per_document"
+        self._stated_minor: int | None = document.base_total_minor
+        exponent = self._rate.as_tuple().exponent
+        ulp = Decimal(1).scaleb(exponent) if isinstance(exponent, int) else Decimal(0)
+        self._ulp_share = ulp / 2 / self._rate if self._rate > 0 else Decimal(0)
+
+    @property
+    def is_known(self) -> bool:
+        return self._rate > 0
+
+    def total(self, total_minor: int) -> Decimal | None:
+        """The document's total in base currency: by its rate, else as stated; None where neither is given."""
+        if self._rate > 0 or not total_minor:
+            return self.base(total_minor) if total_minor else Decimal(0)
+        return None if self._stated_minor is None else Decimal(self._stated_minor)
+
+    def base(self, amount_minor: int) -> Decimal:
+        return money.convert(amount_minor, self.currency, self.base_currency, self._rate, per_base=self._per_base)
+
+    def tolerance(self, base: Decimal, tolerance_minor: int) -> Decimal:
+        return tolerance_minor + abs(base) * self._ulp_share

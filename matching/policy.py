@@ -1,0 +1,246 @@
+"""Policy: what is expected, by when, how exactly, and who owns a break. A value, read from TOML.
+
+- Every default stands in default_policy.toml beside this file and nowhere else; a policy text is laid over it, so it
+  need only say what differs.
+- Strict: an unknown key, a wrong type or an unknown control is an error naming the key and its line.
+- `hash` is 16 hex over the whole policy after defaults: equal policies have equal hashes, whatever their layout.
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from datetime import timedelta
+from functools import cached_property
+from importlib import resources
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from canonical.ids import CaseKind
+from matching.verdict import BreakClass, Owner, Severity
+
+Seconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
+Days = Annotated[int, Field(ge=0, le=3_660)]
+ToleranceMinor = Annotated[int, Field(ge=0, le=1_000_000)]
+ControlName = Literal[
+    "amount", "balance", "tax", "currency", "fx", "customer", "entity", "missing_posting", "missing_reversal",
+    "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
+    "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
+    "conflict", "cutoff", "sla",
+]  # fmt: skip
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used; the message names the key, the line where it stands, and what is wrong."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class ElapsedOverride(Section):
+    target_s: Seconds | None = None
+    missing_after_s: Seconds | None = None
+    late_is_break: bool | None = None
+    awaits: str | None = None
+
+
+class ElapsedHop(Section):
+    """A leg timed from the event that starts it."""
+
+    target_s: Seconds
+    missing_after_s: Seconds
+    late_is_break: bool
+    awaits: str
+    entities: dict[str, ElapsedOverride] = {}
+
+    @cached_property
+    def target(self) -> timedelta:
+        return timedelta(seconds=self.target_s)
+
+    @cached_property
+    def missing_after(self) -> timedelta:
+        return timedelta(seconds=self.missing_after_s)
+
+
+class DueDateOverride(Section):
+    terms_days: Days | None = None
+    missing_after_s: Seconds | None = None
+    late_is_break: bool | None = None
+    awaits: str | None = None
+
+
+class DueDateHop(Section):
+    """A leg due at the end of a calendar day."""
+
+    terms_days: Days
+    missing_after_s: Seconds
+    late_is_break: bool
+    awaits: str
+    entities: dict[str, DueDateOverride] = {}
+
+
+H = TypeVar("H", ElapsedHop, DueDateHop)
+
+
+class Hops(Section):
+    quote_to_subscription: ElapsedHop
+    invoice_to_posting: ElapsedHop
+    invoice_to_payment: DueDateHop
+    payment_to_application: ElapsedHop
+
+
+class Expectation(Section):
+    """Which legs a billing system's documents have."""
+
+    posting: bool
+    payment: bool
+    application: bool
+    subscription: bool
+
+
+class Tolerance(Section):
+    amount_minor: ToleranceMinor
+    tax_minor: ToleranceMinor
+    payment_minor: ToleranceMinor
+    fx_minor: ToleranceMinor
+
+
+class Grace(Section):
+    orphan_s: Seconds
+    awaits: str
+
+    @cached_property
+    def duration(self) -> timedelta:
+        return timedelta(seconds=self.orphan_s)
+
+
+class Cutoff(Section):
+    grace_days: Days
+    is_break: bool
+
+
+class Limits(Section):
+    facts_per_case: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Policy(Section):
+    hops: Hops
+    expect: dict[str, Expectation]
+    tolerance: Tolerance
+    mandatory: dict[CaseKind, tuple[ControlName, ...]]
+    grace: Grace
+    cutoff: Cutoff
+    limits: Limits
+    owners: dict[BreakClass, Owner]
+    severity: dict[BreakClass, Severity]
+
+    @cached_property
+    def hash(self) -> str:
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def terms(self) -> "Terms":
+        return Terms(self)
+
+
+class Terms:
+    """Policy resolved for one entity or system, each worked out once."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._elapsed: dict[tuple[str, str], ElapsedHop] = {}
+        self._due_date: dict[str, DueDateHop] = {}
+        self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
+
+    def elapsed(self, hop: str, entity: str) -> ElapsedHop:
+        """`hop` is one of the elapsed hops' names."""
+        known = self._elapsed.get((hop, entity))
+        if known is None:
+            general: ElapsedHop = getattr(self._policy.hops, hop)
+            known = self._elapsed[hop, entity] = _overridden(general, general.entities.get(entity))
+        return known
+
+    def payment(self, entity: str) -> DueDateHop:
+        known = self._due_date.get(entity)
+        if known is None:
+            general = self._policy.hops.invoice_to_payment
+            known = self._due_date[entity] = _overridden(general, general.entities.get(entity))
+        return known
+
+    def expectation(self, system: str) -> Expectation:
+        expect = self._policy.expect
+        return expect.get(system) or expect["default"]
+
+
+def load(text: str | None = None) -> Policy:
+    """The default policy, with `text` (TOML) laid over it. Raises PolicyError."""
+    if text is None:
+        return _default_policy
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"policy is not TOML: {error}") from None
+    merged = _laid_over(_defaults, given)
+    if isinstance(merged.get("expect"), dict):
+        merged["expect"] = _expectations(merged["expect"])
+    try:
+        return Policy.model_validate_json(json.dumps(merged, default=str))  # JSON: lists are tuples there, still strict
+    except ValidationError as error:
+        raise PolicyError("; ".join(_explain(item, text) for item in error.errors(include_url=False))) from None
+
+
+def _overridden(general: H, override: Section | None) -> H:
+    changes = override.model_dump(exclude_none=True) if override else {}
+    return general.model_copy(update=changes | {"entities": {}})
+
+
+def _laid_over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; any other value replaces."""
+    merged = dict(base)
+    for key, value in given.items():
+        below = merged.get(key)
+        merged[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _expectations(expect: dict[str, Any]) -> dict[str, Any]:
+    """Each system says only what differs from [expect.default]."""
+    default = expect.get("default")
+    if not isinstance(default, dict):
+        return expect
+    return {system: default | stated if isinstance(stated, dict) else stated for system, stated in expect.items()}
+
+
+def _explain(item: Any, text: str) -> str:
+    path = [str(part) for part in item["loc"] if part != "[key]"]
+    line = _line_of(path, text)
+    where = f" (line {line})" if line else ""
+    return f"{'.'.join(path)}{where}: {item['msg']}"
+
+
+def _line_of(path: list[str], text: str) -> int | None:
+    """The line on which the key, or else the innermost table around it, is written."""
+    table: list[str] = []
+    found = None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        key = re.match(r"\s*([^=#\s]+)\s*=", line)
+        if header:
+            table = [part.strip(" \"'") for part in header[1].split(".")]
+        elif key and path[: len(table) + 1] == [*table, key[1].strip("\"'")]:
+            return number
+        if header and table == path[: len(table)]:
+            found = number
+    return found
+
+
+def _read_defaults() -> dict[str, Any]:
+    """Part of the code, not input: the file is installed beside this module."""
+    return tomllib.loads(resources.files(__package__).joinpath("default_policy.toml").read_text(encoding="utf-8"))
+
+
+_defaults = _read_defaults()
+_default_policy = load("")

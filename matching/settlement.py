@@ -1,0 +1,145 @@
+"""What has been paid and applied on an invoice, and when it was enough.
+
+- `received`: payments in the document's currency and direction, less what failed afterwards, was returned or refunded.
+- `reductions`: credits, deposits, write-offs, withholding and fees that reduce what is left to pay.
+- `applied`: cash applied from payments, less what was unapplied. Where the case holds no payment it is the proof of one
+  (books that keep the application and not the payment); a payment in another currency counts for what was applied of it.
+- All sums are over the document's currency; applications in another one are left out and never guessed at.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from matching.documents import moment, voided
+
+if TYPE_CHECKING:
+    from matching.view import View
+
+
+class Movement(NamedTuple):
+    """`at` is when it happened, `booked_at` when a system recorded it."""
+
+    at: datetime
+    booked_at: datetime
+    amount_minor: int
+
+
+class Settlement:
+    __slots__ = (
+        "_applications", "_received", "_reductions", "applied_minor", "foreign", "has_applications", "paid_minor",
+        "payments", "received_minor", "reductions_minor",
+    )  # fmt: skip
+
+    payments: Sequence[Any]
+    foreign: Sequence[Any]
+
+    def __init__(self, view: "View") -> None:
+        self.payments = self.foreign = ()
+        self._received: list[Movement] = []
+        self._reductions: list[Movement] = []
+        self._applications: list[Movement] = []
+        self._take_payments(view)
+        self._take_applications(view)
+        self.received_minor = _sum(self._received)
+        self.applied_minor = _sum(self._applications)
+        self.reductions_minor = _sum(self._reductions)
+        self.has_applications = bool(self._applications or self._reductions)
+        self.paid_minor = _sum(self._paid())
+
+    @property
+    def settled_minor(self) -> int:
+        return self.paid_minor + self.reductions_minor
+
+    def settled_at(self, total_minor: int) -> datetime | None:
+        """When payments and reductions reached the total and stayed there."""
+        reached = _crossing([*self._paid(), *self._reductions], total_minor)
+        return reached.at if reached else None
+
+    def applicable_minor(self, total_minor: int) -> int:
+        """How much of what was received the invoice can take."""
+        return max(0, min(self.received_minor, total_minor - self.reductions_minor))
+
+    def first_received_at(self) -> datetime:
+        return min(movement.booked_at for movement in self._received)
+
+    def oldest_unapplied(self) -> datetime | None:
+        """When the first payment was booked that applications do not cover."""
+        covered = _crossing(self._received, self.applied_minor + 1)
+        return covered.booked_at if covered else None
+
+    def completing_payment(self, needed_minor: int) -> datetime | None:
+        """When the payment was booked that made the received sum what is now applied."""
+        completing = _crossing(self._received, needed_minor)
+        return completing.booked_at if completing else None
+
+    def applied_at(self, needed_minor: int) -> datetime | None:
+        completing = _crossing(self._applications, needed_minor)
+        return completing.booked_at if completing else None
+
+    def _paid(self) -> list[Movement]:
+        """Payments; applications in their place where they know more (no payment here, or one in another currency)."""
+        applications_know_more = self.applied_minor > self.received_minor and (self.foreign or not self.payments)
+        return self._applications if applications_know_more else self._received
+
+    def _take_payments(self, view: "View") -> None:
+        payments = view.standing("payment.received")
+        if not payments:
+            return
+        direction = view.document.data.direction if view.document is not None and view.kind == "invoice" else None
+        fitting = [p for p in payments if direction is None or p.data.direction in (None, direction)]
+        currency = view.currency or payments[0].data.currency
+        self.foreign = [p for p in fitting if p.data.currency != currency]
+        self.payments = [p for p in fitting if p.data.currency == currency]
+        self._received = [_movement(p, 1) for p in self.payments]
+        if len(view.by_type) > 1:
+            self._received += self._given_back(view, currency)
+
+    def _given_back(self, view: "View", currency: str) -> list[Movement]:
+        returns = view.standing("payment.returned")
+        returned = {event.data.document_id for event in returns}
+        received = {p.data.document_id: p for p in self.payments if p.data.document_id not in returned}
+        back = []
+        for failure in view.standing("payment.failed"):
+            payment = received.get(failure.data.document_id)
+            if payment is not None and failure.time >= payment.time:
+                back.append(Movement(failure.time, moment(failure), -payment.data.amount_minor))
+        undone = {refund.data.document_id for refund in view.of("refund.failed")}
+        refunds = [r for r in view.standing("refund.issued") if r.data.document_id not in undone]
+        return back + [_movement(event, -1) for event in (*returns, *refunds) if event.data.currency == currency]
+
+    def _take_applications(self, view: "View") -> None:
+        for event_type, sign in (("cash.applied", 1), ("cash.unapplied", -1)):
+            for event in view.standing(event_type):
+                if view.currency in (None, event.data.currency):
+                    to = self._applications if event.data.from_kind == "payment" else self._reductions
+                    to.append(_movement(event, sign))
+        if view.kind == "invoice" and "credit_memo.issued" in view.by_type:
+            self._take_credit_memos(view)
+
+    def _take_credit_memos(self, view: "View") -> None:
+        voids = view.of("credit_memo.voided")
+        for memo in view.standing("credit_memo.issued"):
+            if memo.data.currency == view.currency and voided(memo, voids) is None:
+                self._reductions.append(Movement(memo.time, moment(memo), memo.data.total_minor))
+
+
+def _movement(event: Any, sign: int) -> Movement:
+    return Movement(event.time, event.data.recorded_at or event.time, sign * event.data.amount_minor)
+
+
+def _sum(movements: Iterable[Movement]) -> int:
+    return sum(movement.amount_minor for movement in movements)
+
+
+def _crossing(movements: Sequence[Movement], needed_minor: int) -> Movement | None:
+    """The movement with which the running sum last rose to what is needed; None where it is below at the end."""
+    if len(movements) == 1:
+        return movements[0] if movements[0].amount_minor >= needed_minor else None
+    running, crossed = 0, None
+    for movement in sorted(movements):
+        was_below = running < needed_minor
+        running += movement.amount_minor
+        if was_below and running >= needed_minor:
+            crossed = movement
+    return crossed if running >= needed_minor else None

@@ -1,0 +1,107 @@
+"""The verdict of one case: what `tieout reconcile` prints and what the store keeps as `raw`.
+
+- Times are UTC, amounts integer minor units of the `currency` beside them.
+- `variance_minor` is unsigned: `expected` and `actual` say the direction. Texts give amounts in major units.
+- A verdict holds no ages and no clock, so it is the same bytes from one deadline to the next.
+- `exposure_minor` counts each root cause once: the most that any one break of the case puts at risk.
+- Hop states: `waiting` inside its target; `late` past it and still open; `missing` past the missing deadline; `met`;
+  `met_late` arrived after its target (history: nobody can mend it); `not_expected` where policy expects no such leg or
+  what starts it has not happened; `unproven` past its target while the awaited source is itself behind.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+Outcome = Literal["ok", "pending", "break"]
+Result = Literal["pass", "fail", "not_applicable", "not_assessed"]
+HopState = Literal["waiting", "late", "missing", "met", "met_late", "not_expected", "unproven"]
+HopName = Literal[
+    "quote_to_subscription", "subscription_to_invoice", "invoice_to_posting", "invoice_to_payment",
+    "payment_to_application",
+]  # fmt: skip
+Owner = Literal["finance", "platform", "integration", "crm"]
+Severity = Literal["high", "medium", "low"]
+BreakClass = Literal[
+    "missing_invoice", "missing_posting", "missing_reversal", "missing_payment", "missing_application",
+    "missing_subscription", "orphan_posting", "orphan_payment", "orphan_application", "summary_split", "amount",
+    "rounding", "fee", "tax", "currency", "fx", "customer", "entity", "account", "duplicate_invoice",
+    "duplicate_posting", "duplicate_payment", "duplicate_period", "ambiguous_match", "conflict", "short_payment",
+    "overpayment", "unapplied_cash", "misapplied", "payout", "bank", "credit_rebill", "proration", "usage",
+    "unbilled_usage", "quote_mismatch", "revenue_schedule", "cutoff", "closed_period", "refund_unmatched",
+    "chargeback", "reversed_after_application", "system_of_record", "contract", "sla",
+]  # fmt: skip
+
+
+class ControlResult(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    result: Result
+    reason: str
+
+
+class Break(msgspec.Struct, frozen=True, gc=False, rename={"class_": "class"}):
+    class_: BreakClass
+    control: str
+    expected: str
+    actual: str
+    variance_minor: int
+    currency: str | None
+    evidence: tuple[str, ...]
+    reason: str
+    owner: Owner
+    severity: Severity
+    fingerprint: str
+
+
+class Hop(msgspec.Struct, frozen=True, gc=False):
+    name: HopName
+    started_at: datetime | None
+    ended_at: datetime | None
+    latency_s: float | None
+    target_s: int | None
+    late_s: float
+    state: HopState
+    due_at: datetime | None
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    correlation_id: str
+    kind: str
+    entity: str
+    document: str
+    customer: str | None
+    outcome: Outcome
+    currency: str | None
+    amount_minor: int
+    exposure_minor: int
+    controls: tuple[ControlResult, ...]
+    breaks: tuple[Break, ...]
+    hops: tuple[Hop, ...]
+    facts: int
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    next_deadline: datetime | None
+    wait_for: str | None
+    failure: str | None
+    conflicts: tuple[str, ...]
+    policy: str
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Verdict)
+
+
+def encode(verdict: Verdict) -> bytes:
+    """One line of compact JSON, the same bytes for equal verdicts."""
+    return _encoder.encode(verdict)
+
+
+def decode(raw: bytes) -> Verdict:
+    return _decoder.decode(raw)
+
+
+def as_dict(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as its JSON object."""
+    shown: dict[str, Any] = msgspec.json.decode(encode(verdict))
+    return shown

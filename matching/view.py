@@ -1,0 +1,246 @@
+"""One case laid out for judging: facts grouped once, so that every control only reads.
+
+What a control needs to know of more than its own facts (which version stands, what the ledger nets to, why it differs,
+what has been paid) is worked out here and in the modules beside it, once, so that controls cannot disagree.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from canonical.events import Event
+from matching import documents
+from matching.case import Case
+from matching.clock import Clock
+from matching.documents import moment
+from matching.ledger import Cause, Conversion, Ledger
+from matching.policy import Expectation, Policy
+from matching.settlement import Settlement
+from matching.verdict import Hop
+
+NOTHING: tuple[Event, ...] = ()
+
+# Which postings book a document of this kind; payments and applications move the same accounts on their own account.
+_BOOKS: dict[str, frozenset[str]] = {
+    "invoice": frozenset(("invoice", "void", "other")),
+    "credit": frozenset(("credit", "void", "other")),
+}
+_DOCUMENT_TYPES = {
+    "invoice": ("invoice.issued", "invoice.amended"),
+    "credit": ("credit_memo.issued",),
+    "order": ("quote.approved",),
+}
+_VOID_TYPES = {"invoice": "invoice.voided", "credit": "credit_memo.voided"}
+
+
+class View:
+    __slots__ = (
+        "by_type", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
+        "expect", "extra_documents", "facts", "hops", "ident", "issued", "key", "kind", "ledgers", "policy", "postings", "settlement", "system", "total_minor", "void",
+    )  # fmt: skip
+
+    document: Any  # the standing version (an event) or None
+    issued: Any  # its first version, which starts the clocks
+    void: Any  # the event that voided it, or None
+    changed_at: datetime | None  # when the standing version was booked, where it is not the first
+    currency: str | None
+    total_minor: int
+
+    def __init__(self, case: Case, policy: Policy, clock: Clock) -> None:
+        self.key, self.policy, self.clock = case.key, policy, clock
+        self.kind, self.entity, self.system, self.ident = split_key(case.key)
+        self.expect: Expectation = policy.terms.expectation(self.system)
+        self.facts = case.facts()
+        self.by_type: dict[str, list[Any]] = {}
+        for fact in self.facts:
+            self.by_type.setdefault(fact.type, []).append(fact)
+        self.conflicts = list(case.conflicts())
+        self.hops: dict[str, Hop] = {}
+        self._lay_out_document()
+        self._lay_out_postings()
+        self.settlement = Settlement(self)
+        self.causes: dict[str, Cause] = {ledger.name: self._cause(ledger) for ledger in self.ledgers}
+
+    def of(self, event_type: str) -> Sequence[Any]:
+        return self.by_type.get(event_type, NOTHING)
+
+    def standing(self, *event_types: str) -> Sequence[Any]:
+        """The standing versions of the documents that these events tell of."""
+        if len(event_types) == 1:
+            return documents.standing(self.of(event_types[0]), self.conflicts)
+        events = [event for event_type in event_types for event in self.of(event_type)]
+        events.sort(key=lambda event: (event.time, event.id))
+        return documents.standing(events, self.conflicts)
+
+    def target_passes_at(self, since: datetime) -> datetime:
+        """When the ledger should have followed a change of the document."""
+        return since + self.policy.terms.elapsed("invoice_to_posting", self.entity).target
+
+    @property
+    def expects_posting(self) -> bool:
+        return self.expect.posting and self.document is not None and self.total_minor != 0
+
+    @property
+    def cause(self) -> Cause:
+        """The first cause of a difference over all ledgers, else `agrees` or `nothing_posted`."""
+        if not self.causes:
+            return "nothing_posted"
+        return next((cause for cause in self.causes.values() if cause != "agrees"), "agrees")
+
+    def _lay_out_document(self) -> None:
+        self.document = self.issued = self.void = self.changed_at = None
+        self.extra_documents: Sequence[Any] = NOTHING
+        self.total_minor, self.currency = 0, None
+        versions = self.standing(*_DOCUMENT_TYPES[self.kind]) if self.kind in _DOCUMENT_TYPES else NOTHING
+        if not versions:
+            return
+        voids = self.of(_VOID_TYPES.get(self.kind, ""))
+        live = versions if not voids and len(versions) == 1 else documents.not_replaced(versions) or versions
+        if voids:
+            live = [document for document in live if documents.voided(document, voids) is None] or live[:1]
+            self.void = documents.voided(live[0], voids)
+        self._settle_on(live)
+
+    def _settle_on(self, live: Sequence[Any]) -> None:
+        document = self.document = live[0]
+        source = document.source
+        self.extra_documents = [extra for extra in live[1:] if extra.source == source] if len(live) > 1 else NOTHING
+        self.currency = document.data.currency
+        self.total_minor = 0 if self.void is not None else document.data.total_minor
+        self.issued = document
+        if self.kind == "invoice" and len(self.of("invoice.issued")) + len(self.of("invoice.amended")) > 1:
+            ident = document.data.document_id
+            versions = (*self.of("invoice.issued"), *self.of("invoice.amended"))
+            self.issued = min((v for v in versions if v.data.document_id == ident), key=lambda v: (v.time, v.id))
+            self.changed_at = moment(document) if self.issued is not document else None
+
+    def _lay_out_postings(self) -> None:
+        self.postings: Sequence[Any] = NOTHING
+        self.ledgers: Sequence[Ledger] = ()
+        self.conversions: dict[str, Conversion] = {}
+        books = _BOOKS.get(self.kind)
+        recorded, reversed_ = self.standing("posting.recorded"), self.standing("posting.reversed")
+        if not recorded and not reversed_:
+            return
+        self.postings = postings = [*recorded, *reversed_] if reversed_ else recorded
+        if books is not None:
+            booked = [p for p in postings if p.data.document_type in books and _books_a_document(p.data)]
+            self.ledgers = self._net(booked)
+
+    def _net(self, postings: Sequence[Any]) -> list[Ledger]:
+        if not postings:
+            return []
+        direction = self.document.data.direction if self.document is not None else _direction(postings)
+        role, sign = ("receivable", 1) if direction == "sales" else ("payable", -1)
+        sign = -sign if self.kind == "credit" else sign
+        currency = self.currency or postings[0].data.currency or postings[0].data.base_currency
+        names = dict.fromkeys(posting.data.ledger for posting in postings)
+        if len(names) == 1:
+            return [Ledger(next(iter(names)), postings, role, sign, currency)]
+        return [Ledger(n, [p for p in postings if p.data.ledger == n], role, sign, currency) for n in sorted(names)]
+
+    def conversion(self, base_currency: str) -> Conversion:
+        known = self.conversions.get(base_currency)
+        if known is None:
+            known = self.conversions[base_currency] = Conversion(self.document.data, base_currency)
+        return known
+
+    def _cause(self, ledger: Ledger) -> Cause:
+        if self.document is None:
+            return "agrees"
+        if ledger.is_other_currency:
+            return "currency"
+        if not ledger.control_lines:
+            return "no_control_line"
+        if ledger.net_minor is None:
+            return self._cause_in_base(ledger)
+        if abs(ledger.net_minor - self.total_minor) > self.policy.tolerance.amount_minor:
+            return self._why(ledger, ledger.net_minor, "amount")
+        return "agrees" if ledger.base_currency == self.currency else self._cause_of_fx(ledger)
+
+    def _cause_in_base(self, ledger: Ledger) -> Cause:
+        base = ledger.base_minor
+        if base is None:
+            return "no_control_line"
+        expected = self.conversion(ledger.base_currency).total(self.total_minor)
+        if expected is None:
+            return "no_rate"
+        tolerance = self.conversion(ledger.base_currency).tolerance(expected, self.policy.tolerance.fx_minor)
+        return "agrees" if abs(base - expected) <= tolerance else self._why(ledger, base, "fx")
+
+    def _cause_of_fx(self, ledger: Ledger) -> Cause:
+        """The document's amounts agree: do the base amounts?"""
+        if ledger.base_minor is None:
+            return "agrees"
+        expected = self.conversion(ledger.base_currency).total(self.total_minor)
+        if expected is None:
+            return "agrees"
+        tolerance = self.conversion(ledger.base_currency).tolerance(expected, self.policy.tolerance.fx_minor)
+        return "agrees" if abs(ledger.base_minor - expected) <= tolerance else "fx"
+
+    def _why(self, ledger: Ledger, net_minor: int, otherwise: Cause) -> Cause:
+        """The root cause of a net that is not what the document says."""
+        if self.void is not None:
+            return "unreversed"
+        if net_minor == 0:
+            return "reversed"
+        if self.extra_documents and self._covers_all_documents(ledger, net_minor):
+            return "agrees"
+        if self._is_multiple(ledger, net_minor):
+            return "duplicate"
+        if self._ledger_may_still_follow(ledger):
+            return "waiting"
+        if ledger.tax_lines and otherwise == "amount" and self._differs_by_tax(ledger, net_minor):
+            return "tax"
+        return otherwise
+
+    def _covers_all_documents(self, ledger: Ledger, net_minor: int) -> bool:
+        total = self.total_minor + sum(extra.data.total_minor for extra in self.extra_documents)
+        return ledger.net_minor is not None and net_minor == total
+
+    def _is_multiple(self, ledger: Ledger, net_minor: int) -> bool:
+        """The whole document booked twice or more, by postings of their own that nothing took back."""
+        if ledger.net_minor is not None:
+            times, rest = divmod(net_minor, self.total_minor) if self.total_minor else (0, 0)
+            return times >= 2 and rest == 0 and len(ledger.standing_postings()) >= times
+        conversion = self.conversion(ledger.base_currency)
+        once = conversion.total(self.total_minor)
+        times = round(net_minor / once) if once else 0
+        if once is None or times < 2 or len(ledger.standing_postings()) < times:
+            return False
+        return abs(net_minor - times * once) <= times * conversion.tolerance(once, self.policy.tolerance.fx_minor)
+
+    def _ledger_may_still_follow(self, ledger: Ledger) -> bool:
+        changed_at = self.changed_at
+        if changed_at is None or ledger.last_booked_at() >= changed_at:
+            return False
+        return self.clock.before(self.target_passes_at(changed_at))
+
+    def _differs_by_tax(self, ledger: Ledger, net_minor: int) -> bool:
+        tax_minor: int | None = self.document.data.tax_minor
+        if tax_minor is None or ledger.tax_minor is None:
+            return False
+        tax_variance_minor: int = ledger.tax_minor - tax_minor
+        return tax_variance_minor == net_minor - self.total_minor
+
+
+def split_key(key: str) -> tuple[str, str, str, str]:
+    kind, entity, system, ident = key.split(":", 3)
+    if "%" in key:
+        return kind, unquote(entity), unquote(system), unquote(ident)
+    return kind, entity, system, ident
+
+
+def _books_a_document(posting: Any) -> bool:
+    kind = posting.posting_kind
+    return kind != "revaluation" and (kind != "manual" or posting.document_type != "other")
+
+
+def _direction(postings: Sequence[Any]) -> str:
+    """Of postings without their document: as stated, else by the control account they move."""
+    for posting in postings:
+        if posting.data.direction is not None:
+            return str(posting.data.direction)
+    roles = {line.role for posting in postings for line in posting.data.lines}
+    return "purchase" if "payable" in roles and "receivable" not in roles else "sales"
