@@ -148,7 +148,7 @@ def _stands_since(view: View) -> datetime | None:
     moments = []
     for ledger in view.ledgers:
         posted = ledger.standing_postings()
-        if not posted or (ledger.stands_at_minor == 0 and view.total_minor != 0):
+        if not posted or (ledger.is_cleared and view.total_minor != 0):
             return None
         moments.append(moment(posted[0]))
     return max(moments)

@@ -48,6 +48,7 @@ def _verdict(
     case: Case, view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break], exposure: int
 ) -> Verdict:
     facts = view.facts
+    outcome = _outcome(view, hops, controls, breaks)
     currency, amount_minor = _amount(view)
     return Verdict(
         view.key,
@@ -55,7 +56,7 @@ def _verdict(
         view.entity,
         _document(view),
         _customer(view),
-        _outcome(view, hops, controls, breaks),
+        outcome,
         currency,
         amount_minor,
         exposure,
@@ -66,7 +67,7 @@ def _verdict(
         facts[0].time if facts else None,
         facts[-1].time if facts else None,
         view.clock.next_deadline,
-        _wait_for(view, hops),
+        None if outcome == "ok" else _wait_for(view, hops),
         _failure(view, hops),
         tuple(sorted(set(view.conflicts))) if view.conflicts else (),
         view.policy.hash,

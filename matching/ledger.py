@@ -66,6 +66,11 @@ class Ledger:
         return net or 0
 
     @property
+    def is_cleared(self) -> bool:
+        """Whether what was booked has been taken back; not known where no line is marked as the control account."""
+        return self.control_lines > 0 and self.stands_at_minor == 0
+
+    @property
     def shown_currency(self) -> str:
         posting = self.postings[0].data
         return (self.net_minor is not None and posting.currency) or self.base_currency

@@ -149,7 +149,8 @@ class View:
     def _cause(self, ledger: Ledger) -> Cause:
         if self.document is None:
             return "agrees"
-        if ledger.is_other_currency:
+        stated_base = self.document.data.base_currency
+        if ledger.is_other_currency or (stated_base is not None and ledger.base_currency != stated_base):
             return "currency"
         if not ledger.control_lines:
             return "no_control_line"
@@ -233,8 +234,10 @@ def split_key(key: str) -> tuple[str, str, str, str]:
 
 
 def _books_a_document(posting: Any) -> bool:
-    kind = posting.posting_kind
-    return kind != "revaluation" and (kind != "manual" or posting.document_type != "other")
+    """Not a revaluation, and not a manual journal that happens to name the document."""
+    if posting.posting_kind == "manual":
+        return bool(posting.document_type != "other")
+    return bool(posting.posting_kind != "revaluation")
 
 
 def _direction(postings: Sequence[Any]) -> str:

@@ -134,11 +134,7 @@ def currency(view: View) -> Answer:
     if view.document is None:
         return _CURRENCY_NO_DOCUMENT
     for ledger in view.ledgers:
-        if ledger.is_other_currency:
-            return _booked_in_another(view, ledger)
-    base = view.document.data.base_currency
-    for ledger in view.ledgers:
-        if base is not None and ledger.base_currency != base:
+        if view.causes[ledger.name] == "currency":
             return _booked_in_another(view, ledger)
     if view.settlement.foreign and not _is_converted(view):
         return _paid_in_another(view)

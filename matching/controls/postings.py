@@ -115,7 +115,7 @@ def orphan_posting(view: View) -> Answer:
         return _ORPHAN_PASS if view.ledgers else _ORPHAN_NONE
     if not view.ledgers:
         return _ORPHAN_NONE if _has_money(view) else _ORPHAN_NOTHING
-    ledger = next((ledger for ledger in view.ledgers if ledger.stands_at_minor or not ledger.control_lines), None)
+    ledger = next((ledger for ledger in view.ledgers if not ledger.is_cleared), None)
     if ledger is None:
         return _ORPHAN_REVERSED
     if waits_for_document(view, min(posting.data.recorded_at or posting.time for posting in ledger.postings)):
