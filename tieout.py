@@ -1,0 +1,493 @@
+"""tieout: the command line. Thin: each command reads its options, calls one function and says what came of it.
+
+- Exit codes: 0 done · 1 done, and something is wrong that the command is asked about (doctor, send) · 2 it could not be
+  done as asked (a path, a name, an option, an address; one sentence says which) · 70 a worker met a broken invariant.
+- Results go to standard output, everything for people to standard error. Progress bars appear on a terminal only, on
+  what has taken two seconds.
+- Nothing of ours is imported before a command needs it, so that `tieout --help` is quick.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Live reconciliation of money on its way from quote to cash.\n\nTry: tieout demo",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+Bootstrap = Annotated[
+    str, typer.Option(envvar="TIEOUT_BOOTSTRAP", metavar="HOST:PORT", help="Kafka, or what speaks its protocol.")
+]
+StoreUrl = Annotated[str, typer.Option(envvar="TIEOUT_STORE", metavar="URL", help="ClickHouse over HTTP.")]
+MetricsPort = Annotated[int, typer.Option(envvar="TIEOUT_METRICS_PORT", help="Where Prometheus reads.")]
+Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
+PolicyFile = Annotated[str | None, typer.Option("--policy", metavar="FILE", help="TOML laid over the default policy.")]
+SourceName = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="canonical, stripe, xero_tables, receivables_csv ...")
+]
+RecordPaths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders of the source's records.")]
+
+DEFAULT_BOOTSTRAP = "127.0.0.1:19092"
+DEFAULT_STORE = "http://127.0.0.1:8124"
+EXIT_WRONG, EXIT_CANNOT = 1, 2
+PROGRESS_AFTER_S = 2.0
+REACH_S = 5.0
+
+
+def main() -> None:
+    from streams.supervisor import follow_parent
+
+    follow_parent()
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def root(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if show_version:
+        typer.echo(f"tieout {_version()}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="What is kept: the store and the logs.")] = Path(".tieout/demo"),
+    port: Annotated[int, typer.Option(help="The dashboard's.")] = 8501,
+    store_port: Annotated[int, typer.Option(help="The embedded store's.")] = 8124,
+    metrics_port: MetricsPort = 9464,
+    rate: Annotated[float, typer.Option(help="Events a second, about.", min=0.1)] = 20.0,
+    for_s: Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="Stop after so long.")] = None,
+) -> None:
+    """Watch a made-up company tie out, live, on this machine.
+
+    Starts an in-memory broker, a store, a worker, a generator of events and the dashboard; Ctrl-C stops all of it.
+
+    Example: tieout demo --port 8600
+    """
+    from sources.registry import SOURCES
+    from streams import demo as parts
+    from streams.supervisor import ChildDied, TookTooLong, interrupt_on_signals
+
+    interrupt_on_signals()
+    plan = parts.Plan(folder.absolute(), port, store_port, metrics_port, rate, for_s, list(SOURCES))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        parts.run(plan, parts.this_program(), lambda line: typer.echo(line))
+    except KeyboardInterrupt:
+        _say("stopped")
+    except parts.PortTaken as taken:
+        _cannot(str(taken))
+    except (ChildDied, TookTooLong) as error:
+        _say(f"tieout: {error}")
+        raise typer.Exit(EXIT_WRONG) from None
+
+
+@app.command()
+def schema(
+    event_type: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="One event type; all without it.")] = None,
+    output: Output = None,
+) -> None:
+    """Print the JSON Schema of the canonical events.
+
+    Example: tieout schema invoice.issued
+    """
+    from canonical.events import EVENTS
+    from canonical.records import schema as schema_of
+    from streams.files import CannotRead
+    from streams.files import output as opened
+
+    if event_type is not None and event_type not in EVENTS:
+        _cannot(f"unknown event type {event_type!r}; known are {', '.join(EVENTS)}")
+    with _mistakes(CannotRead), opened(output) as out:
+        out.write(json.dumps(schema_of(event_type), indent=2).encode() + b"\n")
+
+
+@app.command(name="map")
+def map_records(
+    source: SourceName,
+    paths: RecordPaths,
+    output: Output = None,
+    dead_letters: Annotated[str | None, typer.Option(metavar="FILE", help="Rejected records, as JSON lines.")] = None,
+) -> None:
+    """Turn provider records into canonical events, one JSON a line.
+
+    Example: tieout map stripe webhooks/ -o events.jsonl --dead-letters rejected.jsonl
+    """
+    from sources.records import SourceError, map_paths
+    from streams.files import CannotRead, write_mapped
+    from streams.files import output as opened
+
+    with _mistakes(SourceError, CannotRead):
+        outcomes = map_paths(source, paths)
+        with opened(output) as events, opened(dead_letters or os.devnull) as rejected, _progress("records") as advance:
+            counts = write_mapped(outcomes, events, rejected, advance)
+    _say(f"mapped {counts.records} records to {counts.events} events, {counts.dead_letters} dead letters")
+
+
+@app.command()
+def reconcile(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Canonical events, one JSON a line; - is stdin.")
+    ],
+    policy: PolicyFile = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="TIME", help="RFC 3339; the latest event's time without it.")
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Judge canonical events: one verdict a case, one JSON a line.
+
+    Lines that are no canonical events are counted on standard error as dead letters; the exit code stays 0.
+
+    Example: tieout reconcile events.jsonl --as-of 2026-03-31T00:00:00Z -o verdicts.jsonl
+    """
+    from streams.batch import reconcile as verdicts_of
+    from streams.files import CannotRead, Lines
+    from streams.files import output as opened
+
+    with _mistakes(CannotRead):
+        lines, rules, now = Lines(files), _policy(policy), _time(as_of)
+        refused = _Refused()
+        with opened(output) as out, _progress("bytes", lines.total_bytes) as advance:
+            count = 0
+            verdicts = verdicts_of(
+                lines.counted(advance), rules, now, lambda _n, _o, why: refused.add(lines.place, why)
+            )
+            for count, verdict in enumerate(verdicts, 1):
+                out.write(verdict + b"\n")
+    refused.tell()
+    _say(f"reconciled {lines.count - refused.count} events to {count} verdicts, {refused.count} dead letters")
+
+
+@app.command()
+def send(
+    source: SourceName,
+    paths: RecordPaths,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    rate: Annotated[
+        float | None, typer.Option(help="Records a second; as fast as it goes without it.", min=0.001)
+    ] = None,
+) -> None:
+    """Send provider records to the topic raw.SOURCE.
+
+    As a webhook gateway would; exit code 1 where the broker did not take some.
+
+    Example: tieout send stripe webhooks/ --rate 100
+    """
+    from sources.records import SourceError
+    from sources.registry import SOURCES
+    from streams import sender
+    from streams.topics import raw_topic
+
+    if source not in SOURCES:
+        _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    read, key, topic = SOURCES[source].read, SOURCES[source].key, raw_topic(source)
+    with _mistakes(SourceError, ConnectionError, sender.NoTopic), _progress("records") as advance:
+        made = sender.producer(bootstrap, topic)
+        messages = (sender.Message(key(record.body), record.body) for record in read(paths))
+        sent = sender.send(made, topic, messages, rate_per_s=rate, on_sent=advance)
+    _say(f"sent {sent.delivered} records to {topic}, {sent.failures.total()} failed")
+    for reason, count in sent.failures.most_common():
+        _say(f"  {count} failed: {reason}")
+    if sent.failures:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
+def worker(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    store: StoreUrl = DEFAULT_STORE,
+    metrics_host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines read them.")] = "127.0.0.1",
+    metrics_port: MetricsPort = 9464,
+    group: Annotated[
+        str, typer.Option(help="The consumer group; workers of one group share the partitions.")
+    ] = "tieout",
+    policy: PolicyFile = None,
+) -> None:
+    """Run a stream worker, until SIGTERM.
+
+    It maps raw records to canonical events, joins them by case and writes verdicts to the store.
+
+    Example: tieout worker --bootstrap kafka:9092 --store http://clickhouse:8123
+    """
+    from confluent_kafka import KafkaException
+
+    from sources.registry import SOURCES
+    from streams.app import run
+    from streams.metrics import PortInUse
+    from streams.settings import Settings
+
+    _policy(policy)
+    settings = Settings(
+        bootstrap=bootstrap, store_url=store, metrics_host=metrics_host, metrics_port=metrics_port, group=group,
+        policy_path=policy, sources=tuple(SOURCES),
+    )  # fmt: skip
+    with _mistakes(PortInUse):
+        try:
+            raise typer.Exit(run(settings))
+        except KafkaException as error:
+            _cannot(f"no Kafka broker answers at {bootstrap}: {error.args[0].str()}")
+
+
+@app.command()
+def store(
+    path: Annotated[Path, typer.Option(help="The folder that holds the database; one process may own it.")] = Path(
+        ".tieout/store"
+    ),
+    host: Annotated[str, typer.Option(help="It knows no users: whoever reaches it may do everything.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="ClickHouse's HTTP interface.")] = 8124,
+) -> None:
+    """Run the embedded store, until SIGTERM.
+
+    It serves ClickHouse's HTTP interface over one folder.
+
+    Example: tieout store --path books --port 8124
+    """
+    from sinks.embedded import CannotServe, serve
+
+    with _mistakes(CannotServe):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        serve(path, host, port, on_ready=lambda url: print(url, flush=True))
+
+
+@app.command()
+def migrate(
+    store: StoreUrl = DEFAULT_STORE,
+    to: Annotated[str | None, typer.Option(metavar="N", help="Up or down to this one; 0 removes all tables.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the store's tables up to date, or to one migration.
+
+    Example: tieout migrate --store http://clickhouse:8123
+    """
+    from sinks.client import StoreUnavailable, connect
+    from sinks.migrate import MigrationError
+    from sinks.migrate import migrate as bring
+
+    with _mistakes(StoreUnavailable, MigrationError, ValueError):
+        done = bring(connect(store, patience_s=REACH_S), to)
+    if as_json:
+        _print_json(done)
+    else:
+        _say("\n".join(done) or "nothing to do")
+
+
+@app.command()
+def topics(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    partitions: Annotated[int, typer.Option(help="Of each new topic; joined topics need the same number.", min=1)] = 4,
+    replication: Annotated[int, typer.Option(help="Copies of each; 3 on a cluster.", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics that are missing, and check the others.
+
+    Example: tieout topics --bootstrap kafka:9092 --partitions 12 --replication 3
+    """
+    from confluent_kafka import KafkaException
+
+    from sources.registry import SOURCES
+    from streams.topics import TopicsDiffer, create, describe
+
+    with _mistakes(TopicsDiffer, ConnectionError):
+        try:
+            created = create(bootstrap, partitions, replication, list(SOURCES))
+        except KafkaException as error:
+            _cannot(f"the broker at {bootstrap} refused: {error.args[0].str()}")
+    if as_json:
+        _print_json({"partitions": created.partitions, "created": created.made})
+        return
+    for topic, purpose in describe(SOURCES):
+        state = "created" if topic in created.made else "exists"
+        typer.echo(f"{topic:<22} {created.partitions[topic]:>4} partitions  {state:<8} {purpose}")
+
+
+@app.command()
+def dashboard(
+    store: StoreUrl = DEFAULT_STORE,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where it is served.")] = 8501,
+) -> None:
+    """Serve the dashboard, until SIGTERM.
+
+    Example: tieout dashboard --store http://clickhouse:8123 --port 8501
+    """
+    from dashboard.launch import run
+    from streams.supervisor import port_holder
+
+    reason = port_holder(host, port)
+    if reason:
+        _cannot(f"port {port} cannot be used ({reason}): stop what listens there, or choose another with --port")
+    launch = run(host, port, store)
+    _say(f"dashboard at {launch.url}")
+    os.execve(launch.command[0], launch.command, launch.env)
+
+
+@app.command()
+def doctor(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Check broker, topics, store, clock and disk.
+
+    Exit code 1 where something is wrong.
+
+    Example: tieout doctor --json
+    """
+    from sources.registry import SOURCES
+    from streams.doctor import examine
+
+    with _mistakes(ValueError):
+        findings = list(examine(bootstrap, store, Path.cwd(), SOURCES))
+    if as_json:
+        _print_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.state:<6} {finding.check:<11} {finding.found}")
+            if finding.remedy:
+                typer.echo(f"{'':<18} → {finding.remedy}")
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command(hidden=True)
+def broker(address_file: Path) -> None:
+    """Run the embedded broker: in memory, for the demo. Its address is written to ADDRESS_FILE.
+
+    Example: tieout broker .tieout/broker.address
+    """
+    from sources.registry import SOURCES
+    from streams.embedded_broker import serve
+
+    serve(address_file, sources=list(SOURCES))
+
+
+class _Refused:
+    """Lines that were no canonical events: how many, and the first few with their place."""
+
+    SHOWN = 5
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._shown: list[str] = []
+
+    def add(self, place: object, letter: Any) -> None:
+        self.count += 1
+        if self.count <= self.SHOWN:
+            self._shown.append(f"{place}: {letter.reason}")
+
+    def tell(self) -> None:
+        for line in self._shown:
+            _say(line)
+        if self.count > self.SHOWN:
+            _say(f"... and {self.count - self.SHOWN} more")
+
+
+def _policy(path: str | None) -> Any:
+    from matching.policy import PolicyError, load
+
+    if path is None:
+        return load()
+    try:
+        return load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        _cannot(f"cannot read policy {path}: {getattr(error, 'strerror', None) or 'it is not text'}")
+    except PolicyError as error:
+        _cannot(f"{path}: {error}")
+
+
+def _time(text: str | None) -> Any:
+    from canonical.events import parse_time
+
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except ValueError:
+        _cannot(f"--as-of {text!r} is no RFC 3339 time; write it like 2026-03-31T23:59:59Z")
+
+
+@contextmanager
+def _mistakes(*kinds: type[Exception]) -> Iterator[None]:
+    """What the caller can mend becomes one sentence and exit code 2."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) or not isinstance(error, (OSError, *kinds)):
+            raise
+        _cannot(str(error))
+
+
+def _cannot(sentence: str) -> NoReturn:
+    _say(f"tieout: {sentence}")
+    raise typer.Exit(EXIT_CANNOT) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("tieout")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@contextmanager
+def _progress(unit: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's standard error, once the work has taken PROGRESS_AFTER_S."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    bar = _Bar(unit, total)
+    try:
+        yield bar.advance
+    finally:
+        bar.close()
+
+
+class _Bar:
+    EVERY_S = 0.1
+
+    def __init__(self, unit: str, total: int | None) -> None:
+        self._unit, self._total = unit, total
+        self._done, self._next_s = 0, time.monotonic() + PROGRESS_AFTER_S
+        self._shown: Any = None
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + self.EVERY_S
+            self._show()
+
+    def close(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        if self._shown is None:
+            console = Console(stderr=True)
+            counted = TextColumn("{task.completed:,} " + self._unit)
+            self._shown = Progress(BarColumn(), counted, TimeElapsedColumn(), console=console, transient=True)
+            self._shown.add_task("", total=self._total)
+            self._shown.start()
+        self._shown.update(0, completed=self._done)
+
+
+if __name__ == "__main__":
+    main()

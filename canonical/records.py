@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from canonical import structs
 from canonical.contracts import dataschema
-from canonical.events import CanonicalEvent, Event, format_time
+from canonical.events import EVENTS, CanonicalEvent, Event, format_time
 from canonical.structs import MAX_RECORD_BYTES, RecordError
 
 __all__ = ["MAX_RECORD_BYTES", "Record", "RecordError", "admit", "decode", "encode", "make", "record", "schema"]
@@ -72,12 +72,13 @@ def record(event: Event) -> Record:
     return Record(event.stream, event.correlationid.encode(), encode(event))
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of every event."""
+def schema(event_type: str | None = None) -> dict[str, Any]:
+    """JSON Schema (2020-12) of every event, or of one type. Raises KeyError for an unknown type."""
+    described = _adapter if event_type is None else TypeAdapter(EVENTS[event_type])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tieout canonical event",
-    } | _adapter.json_schema()
+    } | described.json_schema()
 
 
 def _without_none(value: Any) -> Any:
