@@ -1,0 +1,165 @@
+"""Reading a provider's record field by field, with a reason a person can act on wherever it cannot be read.
+
+- `Fields` is one JSON object with a label that says which document it is. A field that is null or an empty string is
+  absent. Numbers with a fraction arrive as Decimal: no float is ever made.
+- What cannot be read raises `Refused`, which carries the dead letter; adapters let it through, the registry turns it
+  into the value.
+- Nothing is repaired: an integer is an integer (a text "10.00" or true is refused), a moment is unix seconds.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import msgspec
+
+from canonical.events import Failure
+from canonical.money import EXPONENTS
+from canonical.records import MAX_RECORD_BYTES
+
+Record = dict[str, Any]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_UNIX_S = 253_402_300_800  # the year 10000, past which a datetime cannot go
+_MAX_NOTE_CHARS = 4_000
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Refused(Exception):
+    """This record cannot become events: whose fault class it is, and why."""
+
+    def __init__(self, failure: Failure, reason: str) -> None:
+        super().__init__(reason)
+        self.failure: Failure = failure
+        self.reason = reason
+
+
+def parse(body: bytes) -> Record:
+    """The record as one JSON object. Refused (mapping) otherwise."""
+    if not body.strip():
+        raise Refused("mapping", "the record is empty; check what the sender writes")
+    if len(body) > MAX_RECORD_BYTES:
+        raise Refused("mapping", f"the record has {len(body)} bytes, limit {MAX_RECORD_BYTES}; split or trim it at the sender")  # fmt: skip
+    if body.startswith(_GZIP_MAGIC):
+        raise Refused("mapping", "the record is compressed data that is damaged or was sent as it is; send it expanded")
+    try:
+        record = _decoder.decode(body)
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise Refused("mapping", f"the record is not JSON ({error}); it was cut off or is of another source") from None
+    if not isinstance(record, dict):
+        raise Refused("mapping", f"the record is a JSON {kind_of(record)}, not an object; send one document a record")
+    return record
+
+
+def kind_of(value: Any) -> str:
+    """JSON's word for a value's type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    names = {dict: "object", list: "array", str: "text", int: "integer"}
+    return names.get(type(value), "number with a fraction")
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in a reason: short, on one line."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def known_currency(value: str, label: str) -> str:
+    """An ISO 4217 code in capitals. Refused (master data) for a code that the list does not have."""
+    code = value.upper()
+    if code not in EXPONENTS:
+        raise Refused("master_data", f"{label}: currency {shown(value)} is not in ISO 4217; correct it in the source or have the code added")  # fmt: skip
+    return code
+
+
+def note(value: str | None) -> str | None:
+    """Text for people only (descriptions, reasons): NUL removed, cut at 4,000 characters; nothing is matched on it."""
+    return None if value is None else value.replace("\x00", "")[:_MAX_NOTE_CHARS]
+
+
+class Fields:
+    """One JSON object of a record; `label` names the document in every reason, as in "stripe invoice in_1"."""
+
+    __slots__ = ("label", "values")
+
+    def __init__(self, values: Record, label: str) -> None:
+        self.values = values
+        self.label = label
+
+    def refuse(self, reason: str, failure: Failure = "mapping") -> NoReturn:
+        raise Refused(failure, f"{self.label}: {reason}")
+
+    def has(self, name: str) -> bool:
+        value = self.values.get(name)
+        return value is not None and value != ""
+
+    def text(self, name: str) -> str:
+        value = self.text_or_none(name)
+        if value is None:
+            self.refuse(f"{name} is missing")
+        return value
+
+    def text_or_none(self, name: str) -> str | None:
+        return self._typed(name, str, "text") if self.has(name) else None
+
+    def whole(self, name: str) -> int:
+        value = self.whole_or_none(name)
+        if value is None:
+            self.refuse(f"{name} is missing")
+        return value
+
+    def whole_or_none(self, name: str) -> int | None:
+        return self._typed(name, int, "an integer") if self.has(name) else None
+
+    def flag(self, name: str) -> bool:
+        """False where absent."""
+        return self._typed(name, bool, "true or false") if self.has(name) else False
+
+    def moment(self, name: str) -> datetime:
+        value = self.moment_or_none(name)
+        if value is None:
+            self.refuse(f"{name} is missing")
+        return value
+
+    def moment_or_none(self, name: str) -> datetime | None:
+        """Unix seconds as a time in UTC."""
+        seconds = self.whole_or_none(name)
+        if seconds is None:
+            return None
+        if not 0 <= seconds < _MAX_UNIX_S:
+            self.refuse(f"{name} is {seconds}, no time in unix seconds")
+        return _EPOCH + timedelta(seconds=seconds)
+
+    def inner(self, name: str) -> "Fields":
+        """The object under `name`; an empty one where absent."""
+        values = self._typed(name, dict, "an object") if self.has(name) else {}
+        return Fields(values, self.label)
+
+    def items(self, name: str) -> Iterator["Fields"]:
+        """The objects of an array, or of a provider's list object {"data": [...]}; none where absent."""
+        value = self.values.get(name)
+        rows = value.get("data") if isinstance(value, dict) else value
+        if rows is None or rows == "":
+            return
+        if not isinstance(rows, list):
+            self.refuse(f"{name} is {kind_of(rows)}, expected an array")
+        for row in rows:
+            if not isinstance(row, dict):
+                self.refuse(f"{name} holds {kind_of(row)}, expected objects")
+            yield Fields(row, self.label)
+
+    def reference(self, name: str) -> str | None:
+        """The id of another document: a text, or the object itself where it came expanded."""
+        value = self.values.get(name)
+        return Fields(value, self.label).text("id") if isinstance(value, dict) and value else self.text_or_none(name)
+
+    def _typed(self, name: str, kind: type, expected: str) -> Any:
+        value = self.values[name]
+        if type(value) is not kind:
+            self.refuse(f"{name} is {shown(value)} ({kind_of(value)}), expected {expected}")
+        return value

@@ -1,0 +1,465 @@
+"""Files to records: the only I/O of this package. Streams; memory does not grow with the input.
+
+- A path is a file or a folder (read in order of name, subfolders too; hidden files and files of other types are left
+  out). `.gz` is expanded. A path that does not exist, or a source that is not registered, raises SourceError: that is
+  the caller's mistake. What is inside a file never raises: what cannot be read becomes a record that maps to a dead
+  letter.
+- JSON: JSON lines (told by .jsonl, .ndjson, or by lines that are whole values), or one document of up to
+  MAX_DOCUMENT_BYTES: an object, an array, Stripe's {"object": "list", "data": [...]} or its fixtures' {"resources":
+  {...}}, which are taken apart. A record's bytes are the file's own.
+- CSV and table extracts: a row (or a header row with its lines) becomes one JSON object of texts.
+- `line` is the line in a line-based file, otherwise the ordinal in its document; both from 1.
+"""
+
+import csv
+import gzip
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import msgspec
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event, Failure
+from canonical.records import MAX_RECORD_BYTES
+
+Splitter = Callable[[bytes], list[bytes]]
+
+MAX_DOCUMENT_BYTES = 512 * 1024 * 1024
+_JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+_CSV_ENDINGS = (".csv", ".tsv", ".txt")
+_GZIP_MAGIC = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
+_DAMAGED = (OSError, EOFError, zlib.error)
+
+
+class SourceError(Exception):
+    """A source name or path that is wrong: for the person who gave it."""
+
+
+class RawRecord(NamedTuple):
+    body: bytes
+    path: str
+    line: int
+
+
+class Mapped(NamedTuple):
+    """One record and the events it gave."""
+
+    events: tuple[Event, ...]
+    raw: RawRecord
+
+
+class Rejected(NamedTuple):
+    """One record that gave none. `failure` is the class, `original` the record's bytes as they were read."""
+
+    failure: Failure
+    reason: str
+    source: str
+    path: str
+    line: int
+    original: bytes
+
+
+def map_paths(source_name: str, paths: Iterable[str]) -> Iterator[Mapped | Rejected]:
+    """Every record under the paths, in order. Raises SourceError at once for a wrong source name or path."""
+    from sources.registry import SOURCES  # the registry names this module's readers, so it cannot be imported above
+
+    if source_name not in SOURCES:
+        raise SourceError(f"unknown source {source_name!r}; known are {', '.join(SOURCES)}")
+    source, given = SOURCES[source_name], list(paths)
+    _check_paths(given)
+    return (_outcome(source_name, source.map(raw.body, None), raw) for raw in source.read(given))
+
+
+def _outcome(source: str, mapped: tuple[Event, ...] | DeadLetter, raw: RawRecord) -> Mapped | Rejected:
+    if isinstance(mapped, DeadLetter):
+        return Rejected(mapped.failure, mapped.reason, source, raw.path, raw.line, raw.body)
+    return Mapped(mapped, raw)
+
+
+def _check_paths(paths: Iterable[str]) -> None:
+    for path in paths:
+        if not Path(path).exists():
+            raise SourceError(f"no such file or folder: {path}")
+
+
+def _files(paths: Iterable[str], endings: tuple[str, ...]) -> Iterator[Path]:
+    """The files meant; one that was named itself is read whatever its ending."""
+    for path in map(Path, paths):
+        if not path.exists():
+            raise SourceError(f"no such file or folder: {path}")
+        if not path.is_dir():
+            yield path
+            continue
+        found = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_meant(file, path, endings)]
+        if not found:
+            raise SourceError(f"no file ending in {', '.join(endings)} (or with .gz) in folder {path}")
+        yield from found
+
+
+def _is_meant(file: Path, folder: Path, endings: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.name.lower().removesuffix(".gz").endswith(endings)
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise SourceError(f"cannot open {path}: {error.strerror}") from None
+    if stream.peek(2)[:2] != _GZIP_MAGIC:
+        return stream
+    return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def read_json(paths: Iterable[str]) -> Iterator[RawRecord]:
+    for path in _files(paths, _JSON_ENDINGS):
+        yield from _numbered(path, _json_bodies(path, _parts))
+
+
+def read_stripe(paths: Iterable[str]) -> Iterator[RawRecord]:
+    for path in _files(paths, _JSON_ENDINGS):
+        yield from _numbered(path, _json_bodies(path, _stripe_parts))
+
+
+def _numbered(path: Path, bodies: Iterable[tuple[int, bytes]]) -> Iterator[RawRecord]:
+    for line, body in bodies:
+        yield RawRecord(body, str(path), line)
+
+
+def _json_bodies(path: Path, split: Splitter) -> Iterator[tuple[int, bytes]]:
+    with closing(_open(path)) as stream:
+        try:
+            start = [stream.readline().removeprefix(_BOM)]
+            while start[-1] and sum(1 for line in start if line.strip()) < 2:
+                start.append(stream.readline())
+            if _is_line_based(path, [line.strip() for line in start if line.strip()]):
+                yield from _json_lines(chain(start, stream), split)
+            else:
+                yield from _json_document(path, b"".join(start), stream, split)
+        except _DAMAGED:
+            yield 1, path.read_bytes()[:MAX_RECORD_BYTES]
+
+
+def _is_line_based(path: Path, lines: list[bytes]) -> bool:
+    """Told by the name, by a first line that is a whole value before others, or by a second one after a damaged first."""
+    if path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        return True
+    if len(lines) < 2:
+        return False
+    return _is_json(lines[0]) or (not lines[0].startswith(b"[") and lines[1].startswith(b"{") and _is_json(lines[1]))
+
+
+def _json_lines(lines: Iterable[bytes], split: Splitter) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            for part in split(line.strip()):
+                yield number, part
+
+
+def _json_document(path: Path, start: bytes, stream: IO[bytes], split: Splitter) -> Iterator[tuple[int, bytes]]:
+    body = start + stream.read(MAX_DOCUMENT_BYTES)
+    if len(body) > MAX_DOCUMENT_BYTES:
+        raise SourceError(
+            f"{path} is one JSON document of more than {MAX_DOCUMENT_BYTES} bytes; write it as JSON lines"
+        )
+    yield from enumerate(split(body.strip()), 1)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class _Wrapper(msgspec.Struct):
+    object: str | None = None
+    data: list[msgspec.Raw] | None = None
+    resources: dict[str, msgspec.Raw] | None = None
+
+
+_arrays = msgspec.json.Decoder(list[msgspec.Raw])
+_wrappers = msgspec.json.Decoder(_Wrapper)
+
+
+def _parts(body: bytes) -> list[bytes]:
+    """The elements of an array; any other document, and one that cannot be read, as it is."""
+    if not body.startswith(b"["):
+        return [body]
+    try:
+        return [bytes(part) for part in _arrays.decode(body)] or [body]
+    except (ValueError, RecursionError):
+        return [body]
+
+
+def _stripe_parts(body: bytes) -> list[bytes]:
+    """As `_parts`, and the documents inside Stripe's two wrappers."""
+    if body.startswith(b"["):
+        return [inner for part in _parts(body) for inner in ([part] if part == body else _stripe_parts(part))]
+    try:
+        wrapper = _wrappers.decode(body)
+    except (ValueError, RecursionError):
+        return [body]
+    if wrapper.object == "list" and wrapper.data:
+        return [bytes(part) for part in wrapper.data]
+    if wrapper.object is None and wrapper.resources:
+        return [bytes(part) for part in wrapper.resources.values()]
+    return [body]
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def read_csv(paths: Iterable[str]) -> Iterator[RawRecord]:
+    for path in _files(paths, _CSV_ENDINGS):
+        for line, row in _rows(path):
+            yield RawRecord(row if isinstance(row, bytes) else _encode(row), str(path), line)
+
+
+Row = dict[str, str]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
+    """(line, cells by column), or the bytes of what is no row: text in another encoding, cells that do not fit."""
+    with closing(_open(path)) as stream:
+        lines = (line.decode("utf-8", "surrogateescape") for line in _undamaged(stream))
+        header = next(lines, "").removeprefix("\ufeff")
+        reader = csv.reader(chain([header], lines), delimiter=_delimiter(header))
+        columns = [name.strip() for name in next(reader, [])]
+        while True:
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield reader.line_num, f"not CSV: {error}".encode()
+                continue
+            if cells is None:
+                return
+            if cells:
+                yield reader.line_num, _row(columns, cells)
+
+
+def _undamaged(stream: IO[bytes]) -> Iterator[bytes]:
+    """Lines up to the end, or up to where compressed data breaks off: the rest is one line that is no row."""
+    try:
+        yield from stream
+    except _DAMAGED as error:
+        yield f"\x00damaged compressed data: {error}\n".encode()
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _row(columns: list[str], cells: list[str]) -> "Row | bytes":
+    if len(cells) != len(columns):
+        return _encode({"columns": str(len(columns)), "cells": str(len(cells)), "row": ",".join(cells)})
+    row = dict(zip(columns, cells, strict=True))
+    return row if _is_text(cells) else ",".join(cells).encode("utf-8", "surrogateescape")
+
+
+def _is_text(cells: list[str]) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell)
+
+
+def _encode(row: Row) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+# --- Xero table extracts ----------------------------------------------------------------------------------------------
+
+_TABLES = {
+    "invoices": ("invoices", "invoice"),
+    "invoice_lines": ("invoice_lines", "invoice_line_items", "invoice_line_item", "invoice_line"),
+    "journals": ("journals", "journal"),
+    "journal_lines": ("journal_lines", "journal_line"),
+    "accounts": ("accounts", "account"),
+    "organizations": ("organizations", "organisations", "organization", "organisation"),
+}
+_HEADERS = {"invoices": ("invoice_lines", "invoice_id"), "journals": ("journal_lines", "journal_id")}
+_LINE_IDS = {"invoice_lines": "line_item_id", "journal_lines": "journal_line_id"}
+_CONTROLS = {"receivable": ("ACCREC", "ACCRECPAYMENT"), "payable": ("ACCPAY", "ACCPAYPAYMENT")}
+_SYSTEM_CONTROLS = {"DEBTORS": "receivable", "CREDITORS": "payable"}
+_SCHEMA = """
+    CREATE TABLE headers (kind TEXT, id TEXT, organisation TEXT, source_type TEXT, source_id TEXT);
+    CREATE TABLE lines (kind TEXT, header TEXT, line_id TEXT, account TEXT, amount TEXT, body TEXT, at INTEGER);
+"""
+_INDEXES = """
+    CREATE INDEX headers_by_id ON headers (kind, id);
+    CREATE INDEX lines_by_header ON lines (kind, header);
+    DELETE FROM lines WHERE line_id <> '' AND rowid NOT IN (SELECT MIN(rowid) FROM lines GROUP BY kind, header, line_id, body);
+"""
+_ORPHANS = """
+    SELECT at, body FROM lines WHERE kind = ? AND NOT EXISTS (
+        SELECT 1 FROM headers WHERE headers.kind = ? AND headers.id = lines.header) ORDER BY at
+"""
+_CONTROL_VOTES = """
+    SELECT account, COUNT(DISTINCT header) FROM lines JOIN headers ON headers.kind = 'journals' AND headers.id = header
+    WHERE lines.kind = 'journal_lines' AND account <> '' AND organisation = ? AND source_type IN (?, ?)
+    GROUP BY account ORDER BY 2 DESC LIMIT 2
+"""
+_STANDING = """
+    SELECT SUM(CASE WHEN CAST(amount AS REAL) > 0 THEN 1 WHEN CAST(amount AS REAL) < 0 THEN -1 ELSE 0 END)
+    FROM headers JOIN lines ON lines.kind = 'journal_lines' AND lines.header = headers.id
+    WHERE headers.kind = 'journals' AND source_id = ? AND source_type = ? AND account = ?
+"""
+
+
+def read_xero_tables(paths: Iterable[str]) -> Iterator[RawRecord]:
+    """One record an invoice or journal, joined with its lines, their accounts and what only the whole folder tells.
+
+    {"table", "organisation", "base_currency"?, "controls"?, "standing"?, "document": {column: cell},
+    "lines": [{column: cell}]}; empty cells are left out. A folder without tables of its own is a folder of extracts.
+    """
+    for folder in dict.fromkeys(chain.from_iterable(_extracts(Path(path)) for path in paths)):
+        with closing(sqlite3.connect("")) as store:  # a temporary database on disk: memory does not grow
+            yield from _Books(folder, store).records()
+
+
+def _extracts(path: Path) -> list[Path]:
+    if not path.exists():
+        raise SourceError(f"no such file or folder: {path}")
+    folder = path if path.is_dir() else path.parent
+    found = [place for place in (folder, *sorted(folder.rglob("*/"))) if _HEADERS.keys() & _tables(place).keys()]
+    if not found:
+        raise SourceError(
+            f"neither invoices.csv nor journals.csv in {folder}; xero_tables reads a folder of table extracts"
+        )
+    return found[:1] if found[0] == folder else found
+
+
+def _tables(folder: Path) -> dict[str, Path]:
+    by_name = {name: table for table, names in _TABLES.items() for name in names}
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        stem, dot, _ = file.name.lower().removesuffix(".gz").rpartition(".csv")
+        table = by_name.get(stem.removeprefix("xero_").removesuffix("_data"))
+        if dot and table:
+            found.setdefault(table, file)
+    return found
+
+
+class _Books:
+    """One folder's tables and what is read off them as a whole: organisation, base currency, control accounts."""
+
+    def __init__(self, folder: Path, store: sqlite3.Connection) -> None:
+        self.tables = _tables(folder)
+        self.store = store
+        self.base_votes: dict[str, set[str]] = {}
+        self.organisations = [row for _, row in self._clean("organizations")]
+        self.accounts = {row[name]: row for _, row in self._clean("accounts") for name in ("code", "account_id") if row.get(name)}  # fmt: skip
+        self._load()
+        self.controls = {name: self._controls(name) for name in self._names()}
+
+    def records(self) -> Iterator[RawRecord]:
+        for kind, (lines, ident) in _HEADERS.items():
+            for at, row in self._rows(kind):
+                body = row if isinstance(row, bytes) else _encode_joined(self._joined(kind, row, lines, ident))
+                yield RawRecord(body, str(self.tables[kind]), at)
+            for at, body in self.store.execute(_ORPHANS, (lines, kind)):
+                orphan = {"table": lines, "document": json.loads(body), "header": kind}
+                yield RawRecord(_encode_joined(orphan), str(self.tables[lines]), at)
+
+    def _joined(self, kind: str, row: Row, lines: str, ident: str) -> dict[str, object]:
+        organisation = self._organisation(row)
+        record: dict[str, object] = {"table": kind, "organisation": organisation}
+        record["base_currency"] = self._base_currency(organisation)
+        if kind == "journals":
+            record["controls"] = self.controls.get(organisation, {})
+            record["standing"] = self._is_standing(row, self.controls.get(organisation, {}))
+        record["document"] = _filled(row)
+        found = self.store.execute("SELECT body FROM lines WHERE kind = ? AND header = ? ORDER BY at", (lines, row.get(ident, "")))  # fmt: skip
+        record["lines"] = [self._with_account(json.loads(body)) for (body,) in found]
+        return record
+
+    def _with_account(self, line: Row) -> dict[str, object]:
+        account = self.accounts.get(line.get("account_id", "")) or self.accounts.get(line.get("account_code", ""))
+        return dict(line) if account is None else {**line, "account": _filled(account)}
+
+    def _is_standing(self, row: Row, controls: dict[str, str]) -> bool | None:
+        """Whether the journals of a payment leave something: one that was taken back has as many reversals."""
+        source_type = row.get("source_type", "")
+        control = next((controls.get(name) for name, types in _CONTROLS.items() if source_type == types[1]), None)
+        if control is None:
+            return None
+        (net,) = self.store.execute(_STANDING, (row.get("source_id", ""), source_type, control)).fetchone()
+        return bool(net)
+
+    def _load(self) -> None:
+        self.store.executescript(_SCHEMA)
+        for kind, (lines, ident) in _HEADERS.items():
+            headers = ((kind, row.get(ident, ""), self._voted(row), row.get("source_type", ""), row.get("source_id", "")) for _, row in self._clean(kind))  # fmt: skip
+            self.store.executemany("INSERT INTO headers VALUES (?, ?, ?, ?, ?)", headers)
+            rows = (self._line(lines, row, ident, at) for at, row in self._clean(lines))
+            self.store.executemany("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self.store.executescript(_INDEXES)
+
+    def _line(self, kind: str, row: Row, ident: str, at: int) -> tuple[str, str, str, str, str, str, int]:
+        account = row.get("account_id") or row.get("account_code") or ""
+        return kind, row.get(ident, ""), row.get(_LINE_IDS[kind], ""), account, row.get("net_amount", ""), json.dumps(_filled(row)), at  # fmt: skip
+
+    def _voted(self, row: Row) -> str:
+        """The row's organisation; an invoice at rate 1 is a vote for its currency being the base currency."""
+        organisation = self._organisation(row)
+        if row.get("currency_code") and _is_one(row.get("currency_rate", "")):
+            self.base_votes.setdefault(organisation, set()).add(row["currency_code"])
+        return organisation
+
+    def _organisation(self, row: Row) -> str:
+        """The only organisation of the folder, else the one the row names, else none ("")."""
+        named = row.get("organisation_id") or row.get("organization_id") or row.get("tenant_id") or ""
+        if named or len(self.organisations) > 1:
+            return named
+        return _organisation_id(self.organisations[0]) if self.organisations else "main"
+
+    def _base_currency(self, organisation: str) -> str | None:
+        stated = {row["base_currency"] for row in self.organisations if row.get("base_currency") and (len(self.organisations) == 1 or _organisation_id(row) == organisation)}  # fmt: skip
+        candidates = stated or self.base_votes.get(organisation, set())
+        return next(iter(candidates)) if len(candidates) == 1 else None
+
+    def _names(self) -> list[str]:
+        return [
+            name for (name,) in self.store.execute("SELECT DISTINCT organisation FROM headers WHERE kind = 'journals'")
+        ]
+
+    def _controls(self, organisation: str) -> dict[str, str]:
+        """Control accounts: the system accounts where marked, else the one account that runs through the most journals."""
+        marked = {_SYSTEM_CONTROLS[row["system_account"]]: row["account_id"] for row in self.accounts.values() if row.get("system_account") in _SYSTEM_CONTROLS and row.get("account_id")}  # fmt: skip
+        for role, types in _CONTROLS.items():
+            votes = self.store.execute(_CONTROL_VOTES, (organisation, *types)).fetchall()
+            if role not in marked and votes and (len(votes) == 1 or votes[0][1] > votes[1][1]):
+                marked[role] = votes[0][0]
+        return marked
+
+    def _clean(self, table: str) -> Iterator[tuple[int, Row]]:
+        return ((at, row) for at, row in self._rows(table) if not isinstance(row, bytes))
+
+    def _rows(self, table: str) -> Iterator[tuple[int, "Row | bytes"]]:
+        return _rows(self.tables[table]) if table in self.tables else iter(())
+
+
+def _filled(row: Row) -> Row:
+    return {column: cell.strip() for column, cell in row.items() if cell.strip() and column != "_fivetran_synced"}
+
+
+def _is_one(rate: str) -> bool:
+    whole, _, fraction = rate.strip().partition(".")
+    return whole == "1" and not fraction.strip("0")
+
+
+def _organisation_id(row: Row) -> str:
+    return row.get("organisation_id") or row.get("organization_id") or row.get("tenant_id") or ""
+
+
+def _encode_joined(record: dict[str, object]) -> bytes:
+    return json.dumps({name: value for name, value in record.items() if value is not None}, ensure_ascii=False).encode()

@@ -1,0 +1,79 @@
+"""The registry of sources: one entry an adapter, nothing else decides what a source is.
+
+- `map` is pure: a record's bytes to its events or to one DeadLetter; no I/O, no clock, and it never raises, whatever the
+  bytes. Every record gives at least one event or exactly one DeadLetter.
+- `key` is the raw topic's key: the provider's document id, so that one document's records stay in order; empty where the
+  record does not show one. It never raises.
+- `read` turns files and folders into records (sources.records: the only place with I/O).
+- A traceparent that is not W3C's is dropped: it must not cost a record.
+
+A new system is one new file and one line in SOURCES.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event
+from canonical.ids import CaseKeyError
+from canonical.money import MoneyError
+from canonical.structs import RecordError
+from sources import canonical_events, receivables_csv, records, stripe, xero_tables
+from sources.fields import Refused
+
+Mapping = Callable[[bytes, str | None], tuple[Event, ...] | DeadLetter]
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
+
+class Source(NamedTuple):
+    name: str
+    read: Callable[[Iterable[str]], Iterator[records.RawRecord]]
+    map: Mapping
+    key: Callable[[bytes], bytes]
+
+
+def _guarded(name: str, mapping: Mapping) -> Mapping:
+    def never_raising(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
+        trace = traceparent if traceparent is not None and _TRACEPARENT.match(traceparent) else None
+        try:
+            return mapping(body, trace)
+        except Refused as refused:
+            return DeadLetter(refused.failure, refused.reason)
+        except (MoneyError, CaseKeyError, RecordError) as error:
+            return DeadLetter("mapping", f"{name}: {error}; correct it in the source")
+        except Exception as error:  # noqa: BLE001 (no input may stop the stream; what it was stands in the reason)
+            return DeadLetter("mapping", f"{name}: the adapter cannot read this shape ({type(error).__name__}: {error}); report it with this record")  # fmt: skip
+
+    return never_raising
+
+
+def _quiet(key: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    def never_raising(body: bytes) -> bytes:
+        try:
+            return key(body)
+        except Exception:  # noqa: BLE001 (a record without a key is still a record; map says what is wrong with it)
+            return b""
+
+    return never_raising
+
+
+def _source(name: str, read: Callable[[Iterable[str]], Iterator[records.RawRecord]], mapping: Mapping, key: Callable[[bytes], bytes]) -> Source:  # fmt: skip
+    return Source(name, read, _guarded(name, mapping), _quiet(key))
+
+
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        _source("canonical", records.read_json, canonical_events.map_record, canonical_events.key),
+        _source("stripe", records.read_stripe, stripe.map_record, stripe.key),
+        _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
+        _source("receivables_csv", records.read_csv, receivables_csv.map_record, receivables_csv.key),
+    )
+}
+
+
+def map_record(source: str, body: bytes, traceparent: str | None = None) -> tuple[Event, ...] | DeadLetter:
+    """Events of one record of a registered source. Raises KeyError for an unknown source, nothing for the bytes."""
+    return SOURCES[source].map(body, traceparent)

@@ -1,0 +1,436 @@
+"""xero_tables: a folder of table extracts of Xero books (sources.records joins each header with its lines).
+
+Home cases; every event of a document lies in that document's case and in no other:
+- an invoice (sales ACCREC or purchase ACCPAY) and the journals that Xero ties to it by source_id:
+  `invoice:<organisation>:xero:<invoice_id>`
+- a payment, prepayment or overpayment: `receipt:<organisation>:xero:<source_id>`. The extract does not say which invoice
+  it pays, so nothing here does either.
+- a credit note: `credit:<organisation>:xero:<source_id>`
+- any other journal: `summary:<organisation>:xero:<journal_id>`
+
+What is told:
+- AUTHORISED or PAID invoice -> invoice.issued at 00:00Z of its date; VOIDED -> invoice.issued and invoice.voided (its
+  journals net to zero). amount_paid and amount_credited -> cash.applied, on fully_paid_on_date or, while only a part is
+  paid, at updated_date_utc, the latest it can have been. DRAFT, SUBMITTED, DELETED -> policy. `version` is
+  updated_date_utc in milliseconds: of two extracts the later holds.
+- A journal -> posting.recorded, lines debit-positive in base currency, recorded_at when Xero created it and
+  accounting_date its date. An edit is a reversal and a new posting: all are told, they net out.
+- A payment's journal -> payment.received too, on the journal's date. Its reversal in an edit is followed by a new
+  posting, which is the same payment at a higher version; payment.returned only where nothing stands in the end.
+
+Money: decimal texts in the invoice's currency; currency_rate is document currency for one unit of base currency. The
+base currency is the organisation's base_currency column or the one currency that invoices at rate 1 have; where that
+does not settle it, journals are dead letters (master data): nobody guesses a currency.
+
+Account roles, in this order: Xero's system_account; the control account of the folder (the one that runs through the
+invoices' and payments' journals); in a single journal the one untaxed balance sheet line that stands alone on its side;
+tax as the untaxed lines that carry the sum of the other lines' tax; then the account's type; names only for currency
+gains and rounding, which Xero types as expenses and liabilities.
+
+Several organisations: a folder each, or an organisation_id column in invoices and journals; otherwise master data.
+Without organizations.csv the entity is "main".
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event
+from canonical.ids import CaseKind
+from canonical.money import MoneyError, to_minor
+from sources.fields import Fields, known_currency, note, parse, shown
+from sources.origin import Origin
+
+SYSTEM, LEDGER = "xero", "main"
+
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,8})?\Z")
+_RATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
+_STAMP = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?) ?(?:UTC|Z|\+00:?00)?\Z"
+)
+_DIRECTIONS = {"ACCREC": "sales", "ACCPAY": "purchase"}
+_NOT_YET = {"DRAFT", "SUBMITTED", "DELETED"}
+_STANDS = {"AUTHORISED", "PAID", "VOIDED"}
+
+
+class _Journal(NamedTuple):
+    """How a journal's source type is told."""
+
+    case: CaseKind
+    document_type: str
+    direction: str | None = None
+    posting_kind: str = "document"
+
+
+_SUMMARY = _Journal("summary", "other")
+_MANUAL = _Journal("summary", "other", None, "manual")
+_JOURNALS: dict[str, _Journal] = {
+    "ACCREC": _Journal("invoice", "invoice", "sales"),
+    "ACCPAY": _Journal("invoice", "invoice", "purchase"),
+    "ACCRECCREDIT": _Journal("credit", "credit", "sales"),
+    "ACCPAYCREDIT": _Journal("credit", "credit", "purchase"),
+    "ACCRECPAYMENT": _Journal("receipt", "payment", "sales"),
+    "ACCPAYPAYMENT": _Journal("receipt", "payment", "purchase"),
+    "ARPREPAYMENT": _Journal("receipt", "payment", "sales"),
+    "APPREPAYMENT": _Journal("receipt", "payment", "purchase"),
+    "AROVERPAYMENT": _Journal("receipt", "payment", "sales"),
+    "APOVERPAYMENT": _Journal("receipt", "payment", "purchase"),
+    "ARCREDITPAYMENT": _Journal("receipt", "refund", "sales"),
+    "APCREDITPAYMENT": _Journal("receipt", "refund", "purchase"),
+    "": _MANUAL,
+    "MANJOURNAL": _MANUAL,
+} | {source_type: _SUMMARY for source_type in (
+    "CASHREC", "CASHPAID", "TRANSFER", "EXPCLAIM", "EXPPAYMENT", "PAYSLIP", "WAGEPAYABLE", "INTEGRATEDPAYROLLPE",
+    "INTEGRATEDPAYROLLPT", "INTEGRATEDPAYROLLPTPAYMENT", "INTEGRATEDPAYROLLCN", "EXTERNALSPENDMONEY",
+)}  # fmt: skip
+# source: Xero's accounting API, journals, source types
+
+_ROLE_OF_SYSTEM = {
+    "DEBTORS": "receivable", "CREDITORS": "payable", "GST": "tax", "GSTONIMPORTS": "tax", "ROUNDING": "rounding",
+    "BANKCURRENCYGAIN": "fx", "REALISEDCURRENCYGAIN": "fx", "UNREALISEDCURRENCYGAIN": "fx", "RETAINEDEARNINGS": "equity",
+    "HISTORICAL": "equity", "UNPAIDEXPCLM": "liability", "WAGEPAYABLES": "liability", "CISASSETS": "tax",
+    "CISLIABILITY": "tax",
+}  # fmt: skip
+_ROLE_OF_TYPE = {
+    role_type: role
+    for role, types in {
+        "cash": "BANK",
+        "revenue": "REVENUE SALES OTHERINCOME",
+        "expense": "EXPENSE OVERHEADS DIRECTCOSTS DEPRECIATN SUPERANNUATIONEXPENSE WAGESEXPENSE",
+        "asset": "CURRENT FIXED INVENTORY NONCURRENT PREPAYMENT",
+        "liability": "CURRLIAB LIABILITY TERMLIAB PAYGLIABILITY SUPERANNUATIONLIABILITY WAGESPAYABLELIABILITY",
+        "equity": "EQUITY",
+    }.items()
+    for role_type in types.split()
+}
+_CONTROL_ROLES = {"sales": "receivable", "purchase": "payable"}
+_NAMED_FX = re.compile(r"currency (gain|revaluation)|bank revaluation|foreign exchange", re.IGNORECASE)
+
+
+def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
+    record = parse(body)
+    table = record.get("table")
+    rows = {"invoices": _invoice, "journals": _journal}
+    whole = Fields(record, f"xero_tables {shown(table)}")
+    if table in ("invoice_lines", "journal_lines"):
+        _refuse_orphan(whole)
+    if table not in rows:
+        whole.refuse("no invoice or journal of a table extract; read the folder with `tieout map xero_tables`")
+    return tuple(rows[str(table)](whole, traceparent))
+
+
+def key(body: bytes) -> bytes:
+    record = parse(body)
+    document = record["document"]
+    ident = document.get("invoice_id") or document.get("journal_id")
+    return ident.encode() if isinstance(ident, str) else b""
+
+
+def _refuse_orphan(whole: Fields) -> None:
+    line = whole.inner("document")
+    ident = line.text_or_none("invoice_id") or line.text_or_none("journal_id")
+    whole.refuse(f"the line belongs to {shown(ident)}, which is not among the {shown(whole.text_or_none('header'))}; extract both tables at one time")  # fmt: skip
+
+
+def _origin(whole: Fields, row: Fields, traceparent: str | None) -> Origin:
+    entity = whole.text_or_none("organisation")
+    if entity is None:
+        row.refuse("the folder holds several organisations and the row names none; add an organisation_id column or use a folder each", "master_data")  # fmt: skip
+    if row.text_or_none("_fivetran_deleted") in ("true", "TRUE", "True", "1"):
+        row.refuse("the row is marked as deleted in Xero", "policy")
+    return Origin(SYSTEM, entity, traceparent)
+
+
+# --- Invoices -------------------------------------------------------------------------------------------------------
+
+
+def _invoice(whole: Fields, traceparent: str | None) -> Iterable[Event]:
+    row = whole.inner("document")
+    row.label = f"xero invoice {shown(row.values.get('invoice_number') or row.values.get('invoice_id'))}"
+    origin = _origin(whole, row, traceparent)
+    direction = _DIRECTIONS.get(row.text("type"))
+    if direction is None:
+        row.refuse(f"type is {shown(row.text('type'))}, expected ACCREC or ACCPAY")
+    status = row.text("status")
+    if status in _NOT_YET:
+        row.refuse(f"status is {status}: not a document that stands; it comes in again once approved", "policy")
+    if status not in _STANDS:
+        row.refuse(f"status is {shown(status)}, unknown to this adapter")
+    case = origin.case("invoice", row.text("invoice_id"))
+    yield _issued(whole, row, origin, case, direction)
+    if status == "VOIDED":
+        yield _voided(row, origin, case)
+    else:
+        yield from _applied(row, origin, case)
+
+
+def _issued(whole: Fields, row: Fields, origin: Origin, case: str, direction: str) -> Event:
+    currency = _currency(row, "currency_code")
+    base = whole.text_or_none("base_currency")
+    rate = _rate(row) if base != currency else None
+    day = _day(row, "date")
+    contact = row.text_or_none("contact_id")
+    data = {
+        "number": row.text_or_none("invoice_number"),
+        "version": _version(row),
+        "accounting_date": day,
+        "customer": None if contact is None else {"bill_to": contact},
+        "direction": direction,
+        "currency": currency,
+        "total_minor": _unsigned(row, "total", currency),
+        "tax_minor": _unsigned(row, "total_tax", currency) if row.has("total_tax") else None,
+        "base_currency": None if base is None else known_currency(base, row.label),
+        "rate": rate,
+        "rate_direction": None if rate is None else "document_per_base",
+        "due_date": _day(row, "due_date") if row.has("due_date") else None,
+        "lines": [_invoice_line(line, currency) for line in whole.items("lines")] or None,
+    }
+    number, ident = row.text_or_none("invoice_number"), row.text("invoice_id")
+    return origin.tell("invoice.issued", document=ident, subject=number, case=case, time=_midnight(day), data=data)
+
+
+def _invoice_line(line: Fields, currency: str) -> dict[str, Any]:
+    return {
+        "amount_minor": _amount(line, "line_amount", currency) if line.has("line_amount") else 0,
+        "description": note(line.text_or_none("description")),
+        "product": line.text_or_none("item_code"),
+        "tax_code": line.text_or_none("tax_type"),
+    }
+
+
+def _voided(row: Fields, origin: Origin, case: str) -> Event:
+    time = _stamp(row, "updated_date_utc") if row.has("updated_date_utc") else _midnight(_day(row, "date"))
+    data = {"number": row.text_or_none("invoice_number"), "version": _version(row), "reason": "status VOIDED"}
+    return origin.tell("invoice.voided", document=row.text("invoice_id"), case=case, time=time, data=data)
+
+
+def _applied(row: Fields, origin: Origin, case: str) -> Iterable[Event]:
+    currency, ident = _currency(row, "currency_code"), row.text("invoice_id")
+    for column, from_kind in (("amount_paid", "payment"), ("amount_credited", "credit")):
+        amount_minor = _unsigned(row, column, currency) if row.has(column) else 0
+        if amount_minor:
+            data = {
+                "version": _version(row),
+                "from_kind": from_kind,
+                "currency": currency,
+                "amount_minor": amount_minor,
+                "invoice_id": ident,
+            }
+            yield origin.tell(
+                "cash.applied", "applied", from_kind, document=ident, case=case, time=_settled(row), data=data
+            )
+
+
+def _settled(row: Fields) -> datetime:
+    if row.has("fully_paid_on_date"):
+        return _midnight(_day(row, "fully_paid_on_date"))
+    return _stamp(row, "updated_date_utc") if row.has("updated_date_utc") else _midnight(_day(row, "date"))
+
+
+# --- Journals -------------------------------------------------------------------------------------------------------
+
+
+def _journal(whole: Fields, traceparent: str | None) -> Iterable[Event]:
+    row = whole.inner("document")
+    row.label = f"xero journal {shown(row.values.get('journal_number') or row.values.get('journal_id'))}"
+    origin = _origin(whole, row, traceparent)
+    told = _JOURNALS.get(row.text_or_none("source_type") or "")
+    if told is None:
+        row.refuse(f"source_type is {shown(row.text('source_type'))}, unknown to this adapter")
+    base = whole.text_or_none("base_currency")
+    if base is None:
+        row.refuse("the base currency is unknown: no base_currency in organizations.csv, and not exactly one currency among invoices at rate 1; add it to organizations.csv", "master_data")  # fmt: skip
+    base = known_currency(base, row.label)
+    lines = _posting_lines(whole, row, told, base)
+    case = _journal_case(row, origin, told)
+    yield _posting(row, origin, case, told, base, lines)
+    if told.document_type == "payment":
+        yield from _payment(whole, row, origin, case, told, base, lines)
+
+
+def _journal_case(row: Fields, origin: Origin, told: _Journal) -> str:
+    if told.case == "summary":
+        return origin.case("summary", row.text("journal_id"))
+    if not row.has("source_id"):
+        row.refuse(f"a journal of type {row.text('source_type')} without source_id: it cannot be tied to its document")
+    return origin.case(told.case, row.text("source_id"))
+
+
+def _posting(row: Fields, origin: Origin, case: str, told: _Journal, base: str, lines: Sequence[dict[str, Any]]) -> Event:  # fmt: skip
+    day = _day(row, "journal_date")
+    recorded_at = _stamp(row, "created_date_utc") if row.has("created_date_utc") else None
+    data = {
+        "number": row.text_or_none("journal_number"),
+        "recorded_at": recorded_at,
+        "accounting_date": day,
+        "ledger": LEDGER,
+        "document_type": told.document_type,
+        "posting_kind": told.posting_kind,
+        "direction": told.direction,
+        "base_currency": base,
+        "lines": lines,
+    }
+    ident, number = row.text("journal_id"), row.text_or_none("journal_number")
+    time = recorded_at or _midnight(day)
+    return origin.tell("posting.recorded", "recorded", document=ident, subject=number, case=case, time=time, data=data)
+
+
+def _payment(whole: Fields, row: Fields, origin: Origin, case: str, told: _Journal, base: str, lines: Sequence[dict[str, Any]]) -> Iterable[Event]:  # fmt: skip
+    """Cash that moved: the bank lines, or the control line where no bank account took part. Nothing for a net of zero."""
+    cash = _net(lines, "cash") or -_net(lines, _CONTROL_ROLES[str(told.direction)])
+    incoming = cash if told.direction == "sales" else -cash
+    is_returned = incoming < 0 and whole.values.get("standing") is not True
+    if incoming == 0 or (incoming < 0 and not is_returned):
+        return
+    ident = row.text("source_id")
+    data = {
+        "version": _milliseconds(_stamp(row, "created_date_utc")) if row.has("created_date_utc") else None,
+        "accounting_date": _day(row, "journal_date"),
+        "currency": base,
+        "amount_minor": abs(incoming),
+        "direction": told.direction,
+        "reference": note(row.text_or_none("reference")),
+    }
+    event_type = "payment.returned" if is_returned else "payment.received"
+    yield origin.tell(event_type, document=ident, case=case, time=_midnight(_day(row, "journal_date")), data=data)
+
+
+def _net(lines: Sequence[dict[str, Any]], role: str) -> int:
+    return sum(line["base_minor"] for line in lines if line["role"] == role)
+
+
+# --- Account roles ----------------------------------------------------------------------------------------------------
+
+
+def _posting_lines(whole: Fields, row: Fields, told: _Journal, base: str) -> list[dict[str, Any]]:
+    lines = list(whole.items("lines"))
+    for line in lines:
+        line.label = row.label
+    amounts = [_amount(line, "net_amount", base) for line in lines]
+    roles = _roles(whole, lines, amounts, told)
+    return [
+        {
+            "role": role,
+            "account": line.text_or_none("account_code") or line.text_or_none("account_name") or line.text_or_none("account_id"),
+            "base_minor": amount,
+            "tax_code": line.text_or_none("tax_type"),
+        }
+        for line, amount, role in zip(lines, amounts, roles, strict=True)
+    ]  # fmt: skip
+
+
+def _roles(whole: Fields, lines: Sequence[Fields], amounts: Sequence[int], told: _Journal) -> list[str]:
+    controls = {ident: role for role, ident in whole.inner("controls").values.items()}
+    roles = [_role_of(line, controls) for line in lines]
+    wanted = _CONTROL_ROLES.get(told.direction or "")
+    if wanted and told.case != "summary" and lines and wanted not in roles:
+        found = _control_by_structure(lines, amounts, roles)
+        if found is None:
+            lines[0].refuse(f"no line can be told to be the {wanted} control account; mark it with system_account in accounts.csv", "master_data")  # fmt: skip
+        roles[found] = wanted
+    if told.document_type in ("invoice", "credit"):
+        _mark_tax(lines, amounts, roles, whole.text("base_currency"))
+    return roles
+
+
+def _role_of(line: Fields, controls: dict[Any, str]) -> str:
+    account = line.inner("account")
+    system = _ROLE_OF_SYSTEM.get((account.text_or_none("system_account") or "").upper())
+    control = controls.get(line.text_or_none("account_id") or line.text_or_none("account_code"))
+    kind = (line.text_or_none("account_type") or account.text_or_none("type") or "").upper()
+    name = line.text_or_none("account_name") or account.text_or_none("name") or ""
+    if system or control:
+        return system or str(control)
+    if _NAMED_FX.search(name):
+        return "fx"
+    return "rounding" if name.strip().lower() == "rounding" else _ROLE_OF_TYPE.get(kind, "other")
+
+
+def _control_by_structure(lines: Sequence[Fields], amounts: Sequence[int], roles: Sequence[str]) -> int | None:
+    """The one untaxed line of a balance sheet account that is alone on its side, so that it carries the whole balance."""
+    alone = [
+        index
+        for index, amount in enumerate(amounts)
+        if amount and sum(1 for other in amounts if other * amount > 0) == 1 and not lines[index].has("tax_type")
+    ]
+    sheet = [index for index in alone if roles[index] in ("asset", "liability", "other")]
+    return sheet[0] if len(sheet) == 1 else alone[0] if len(alone) == 1 else None
+
+
+def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str], base: str) -> None:
+    """Untaxed balance sheet lines that together carry the tax the other lines state are the tax account's."""
+    if "tax" in roles:
+        return
+    stated = sum(_amount(line, "tax_amount", base) for line in lines if line.has("tax_amount"))
+    carrying = [index for index, line in enumerate(lines) if roles[index] in ("liability", "asset", "other") and not line.has("tax_type")]  # fmt: skip
+    if stated and sum(amounts[index] for index in carrying) == stated:
+        for index in carrying:
+            roles[index] = "tax"
+
+
+# --- Cells ------------------------------------------------------------------------------------------------------------
+
+
+def _currency(row: Fields, name: str) -> str:
+    if not row.has(name):
+        row.refuse(f"{name} is empty", "master_data")
+    return known_currency(row.text(name), row.label)
+
+
+def _amount(row: Fields, name: str, currency: str) -> int:
+    text = row.text(name)
+    if not _AMOUNT.match(text):
+        row.refuse(f"{name} is {shown(text)}, expected a decimal amount")
+    try:
+        return to_minor(Decimal(text), currency)
+    except MoneyError as error:
+        row.refuse(f"{name}: {error}")
+
+
+def _unsigned(row: Fields, name: str, currency: str) -> int:
+    amount_minor = _amount(row, name, currency)
+    if amount_minor < 0:
+        row.refuse(f"{name} is {shown(row.text(name))}: an invoice's amounts are not negative")
+    return amount_minor
+
+
+def _rate(row: Fields) -> str | None:
+    text = row.text_or_none("currency_rate")
+    if text is not None and (not _RATE.match(text) or not text.strip("0.")):
+        row.refuse(f"currency_rate is {shown(text)}, expected a positive decimal")
+    return text
+
+
+def _day(row: Fields, name: str) -> date:
+    text = row.text(name)
+    try:
+        return date.fromisoformat(text[:10]) if len(text) == 10 else _stamp(row, name).date()
+    except ValueError:
+        row.refuse(f"{name} is {shown(text)}, no date YYYY-MM-DD")
+
+
+def _stamp(row: Fields, name: str) -> datetime:
+    """ "2020-03-09 21:02:47.970 UTC"; Xero's tables are in UTC, also where the zone is left out."""
+    text = row.text(name)
+    match = _STAMP.match(text)
+    try:
+        return datetime.fromisoformat(f"{match[1]}T{match[2][:15]}").replace(tzinfo=UTC) if match else _midnight(date.fromisoformat(text))  # fmt: skip
+    except ValueError:
+        row.refuse(f"{name} is {shown(text)}, no time like 2020-03-09 21:02:47.970 UTC")
+
+
+def _version(row: Fields) -> int | None:
+    return _milliseconds(_stamp(row, "updated_date_utc")) if row.has("updated_date_utc") else None
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Exact: no float between."""
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return max(0, (elapsed.days * 86_400 + elapsed.seconds) * 1_000 + elapsed.microseconds // 1_000)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
