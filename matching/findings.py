@@ -5,10 +5,12 @@ amounts), so it stays when time passes, when policy or a wording changes, and go
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from canonical import money
+from canonical.money import MAX_MINOR, round_minor
 from matching.verdict import Break, BreakClass, ControlResult, Owner
 from matching.view import View
 
@@ -66,7 +68,7 @@ def failed(
         control,
         expected,
         actual,
-        abs(variance_minor),
+        bounded(abs(variance_minor)),
         currency or view.currency,
         tuple(event.id for event in evidence),
         reason,
@@ -75,12 +77,23 @@ def failed(
         fingerprint(view.key, class_, control, sorted({event.data.document_id for event in evidence}), amounts),
     )
     exposure = abs(variance_minor) if exposure_minor is None else exposure_minor
-    return Failure(ControlResult(control, "fail", reason), (found,), exposure)
+    return Failure(ControlResult(control, "fail", reason), (found,), bounded(exposure))
 
 
 def fingerprint(key: str, class_: str, control: str, documents: Sequence[str], amounts: Sequence[int | str]) -> str:
     said = "\x00".join((key, class_, control, *documents, "", *map(str, amounts)))
     return blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+def bounded(amount_minor: int) -> int:
+    """A sum over facts can leave 64 bits where no single amount may; what is stored stays inside."""
+    return min(amount_minor, MAX_MINOR)
+
+
+def rounded(value: Decimal) -> int:
+    """Half away from zero, also beyond the 28 digits that decimals have by default."""
+    with localcontext(prec=100):
+        return round_minor(value)
 
 
 def major(amount_minor: int, currency: str | None) -> str:

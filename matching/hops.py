@@ -17,6 +17,7 @@ from matching.view import View
 
 _DAY = timedelta(days=1)
 DAY_S = 86_400
+_LAST_DUE = date(2999, 12, 31)  # "never", as some systems write it, without leaving the calendar
 OPEN_STATES = frozenset(("waiting", "late", "missing", "unproven"))
 
 _NOT_EXPECTED = {
@@ -60,7 +61,7 @@ def invoice_to_payment(view: View) -> Hop | None:
     terms = view.policy.terms.payment(view.entity)
     started_at = view.issued.time
     issue_date = started_at.date()
-    due_date = view.document.data.due_date or issue_date + _DAY * terms.terms_days
+    due_date = min(view.document.data.due_date or issue_date + _DAY * terms.terms_days, _LAST_DUE)
     due_at = datetime.combine(due_date + _DAY, time.min, UTC)
     target_s = max(0, (due_date - issue_date).days) * DAY_S
     ended_at = view.settlement.settled_at(view.total_minor - view.policy.tolerance.payment_minor)

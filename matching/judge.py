@@ -15,6 +15,7 @@ from matching.case import Case
 from matching.clock import COMPLETE, Clock, Progress
 from matching.controls import CONTROLS, NAMES
 from matching.deliveries import failure_beside
+from matching.findings import bounded
 from matching.hops import OPEN_STATES, awaited_source, run
 from matching.policy import Policy
 from matching.verdict import Break, ControlResult, Hop, Outcome, Verdict
@@ -58,7 +59,7 @@ def _verdict(
         _customer(view),
         outcome,
         currency,
-        amount_minor,
+        bounded(amount_minor),
         exposure,
         tuple(controls),
         tuple(breaks),

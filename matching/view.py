@@ -52,6 +52,8 @@ class View:
         self.kind, self.entity, self.system, self.ident = split_key(case.key)
         self.expect: Expectation = policy.terms.expectation(self.system)
         self.facts = case.facts()
+        if not self.entity and self.facts:
+            self.entity = self.facts[0].data.entity
         self.by_type: dict[str, list[Any]] = {}
         for fact in self.facts:
             self.by_type.setdefault(fact.type, []).append(fact)
@@ -227,10 +229,14 @@ class View:
 
 
 def split_key(key: str) -> tuple[str, str, str, str]:
-    kind, entity, system, ident = key.split(":", 3)
+    """(kind, entity, system, id), decoded. A correlation ID of another make has a kind and an id and nothing between."""
+    parts = key.split(":", 3)
+    if len(parts) != 4:
+        kind, _, ident = key.partition(":")
+        return kind, "", "", unquote(ident)
     if "%" in key:
-        return kind, unquote(entity), unquote(system), unquote(ident)
-    return kind, entity, system, ident
+        parts = [unquote(part) for part in parts]
+    return parts[0], parts[1], parts[2], parts[3]
 
 
 def _books_a_document(posting: Any) -> bool:

@@ -7,8 +7,7 @@ one that does for any other, so that one mistake is one break.
 from decimal import Decimal
 from typing import Any
 
-from canonical.money import round_minor
-from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
+from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed, rounded
 from matching.ledger import Cause, Ledger
 from matching.verdict import ControlResult
 from matching.view import View
@@ -243,7 +242,7 @@ def _tax_of(view: View, ledger: Ledger, tax_minor: int) -> Answer | None:
     rounding = ledger.tax_lines * max(1, view.policy.tolerance.fx_minor)  # each line was rounded on its own
     if abs(ledger.base_tax_minor - expected) <= conversion.tolerance(expected, rounding):
         return None
-    return _tax_differs(view, ledger, round_minor(expected), ledger.base_tax_minor, ledger.base_currency)
+    return _tax_differs(view, ledger, rounded(expected), ledger.base_tax_minor, ledger.base_currency)
 
 
 def _tax_differs(view: View, ledger: Ledger, expected: int, booked: int, shown: str | None) -> Failure:
@@ -293,7 +292,7 @@ def fx(view: View) -> Answer:
 
 
 def _fx_differs(view: View, ledger: Ledger) -> Failure:
-    expected = round_minor(view.conversion(ledger.base_currency).total(view.total_minor) or Decimal(0))
+    expected = rounded(view.conversion(ledger.base_currency).total(view.total_minor) or Decimal(0))
     booked = ledger.base_minor or 0
     base, rate = ledger.base_currency, view.document.data.rate
     return failed(
@@ -308,7 +307,7 @@ def _fx_differs(view: View, ledger: Ledger) -> Failure:
 def _in_document_currency(view: View, ledger: Ledger, base_minor: int) -> int:
     """An amount in base currency, by the proportion of the totals."""
     total = view.conversion(ledger.base_currency).total(view.total_minor)
-    return round_minor(Decimal(base_minor) * view.total_minor / total) if total else 0
+    return rounded(Decimal(base_minor) * view.total_minor / total) if total else 0
 
 
 def _ledger_with(view: View, cause: Cause) -> Ledger:

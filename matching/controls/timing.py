@@ -49,6 +49,7 @@ def _waiting_minor(view: View, hop: Hop) -> int:
     return view.total_minor
 
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _CUTOFF_PASS = passed("cutoff", "booked into the document's period, in time for its close")
 _CUTOFF_NONE = not_applicable("cutoff", "no posting of a document in this case")
 
@@ -79,6 +80,8 @@ def _month(day: date) -> tuple[int, int]:
 
 def _closes_at(day: date, grace_days: int) -> datetime:
     """Midnight after the last grace day of the period that the day lies in."""
+    if day.year >= date.max.year:
+        return _NEVER
     next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
     return datetime.combine(next_month, time.min, UTC) + timedelta(days=grace_days)
 

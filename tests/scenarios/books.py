@@ -5,6 +5,7 @@ units of the case's currency. Facts are of case INV-1 of acme-us unless they say
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -137,13 +138,13 @@ class Row(NamedTuple):
     outcome: str
     breaks: str = ""  # classes, in the order of the verdict
     exposure: str | None = None  # major units of the case's currency
-    hops: dict[str, str] = {}
-    controls: dict[str, str] = {}
+    hops: Mapping[str, str] = {}
+    controls: Mapping[str, str] = {}
     owner: str | None = None
     failure: str | None = None
     next_deadline: str | None = None
     policy: str = ""
-    behind: dict[str, str] = {}  # source: complete up to
+    behind: Mapping[str, str] = {}  # source: complete up to
 
 
 def verdict_of(row: Row) -> Verdict:

@@ -3,7 +3,15 @@
 import pytest
 
 from tests.scenarios.books import (
-    Row, applied, check, delivery, invoice, payment, posting, reversal, void,
+    Row,
+    applied,
+    check,
+    delivery,
+    invoice,
+    payment,
+    posting,
+    reversal,
+    void,
 )  # fmt: skip
 
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))

@@ -2,7 +2,19 @@
 
 import pytest
 
-from tests.scenarios.books import Row, applied, check, delivery, invoice, payment, posting, quote, reversal, subscription, tell  # fmt: skip
+from tests.scenarios.books import (  # fmt: skip
+    Row,
+    applied,
+    check,
+    delivery,
+    invoice,
+    payment,
+    posting,
+    quote,
+    reversal,
+    subscription,
+    tell,
+)
 
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))
 ALIAS = ({"kind": "customer", "system": "erp", "value": "4711"},)
