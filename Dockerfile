@@ -1,0 +1,19 @@
+# One image for every command of tieout. Built twice-staged: what installs is not in what runs.
+FROM python:3.11-slim AS build
+WORKDIR /build
+COPY requirements-setup.lock requirements.lock ./
+RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements-setup.lock \
+    && python -m venv --without-pip /venv \
+    && uv pip sync --no-cache --python /venv/bin/python --require-hashes requirements.lock
+COPY . .
+RUN uv pip install --no-cache --python /venv/bin/python --no-deps --build-constraints requirements-setup.lock .
+
+FROM python:3.11-slim
+COPY --from=build /venv /venv
+RUN useradd --create-home tieout
+USER tieout
+WORKDIR /home/tieout
+# Lines of the log come out as they are written.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENTRYPOINT ["tieout"]
+CMD ["--help"]
