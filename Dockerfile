@@ -10,9 +10,9 @@ RUN uv pip install --no-cache --python /venv/bin/python --no-deps --build-constr
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv
-RUN useradd --create-home tieout
+RUN useradd --create-home --home-dir /var/lib/tieout tieout
 USER tieout
-WORKDIR /home/tieout
+WORKDIR /var/lib/tieout
 # Lines of the log come out as they are written.
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 ENTRYPOINT ["tieout"]

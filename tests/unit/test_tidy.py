@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,7 @@ SHIPPED_PYTHON = [name for name in PYTHON if name.split("/")[0] in SHIPPED]
 PURE_PYTHON = [name for name in PYTHON if name.split("/")[0] in PURE]
 
 
+@cache
 def parsed(name: str) -> ast.Module:
     return ast.parse((ROOT / name).read_text(encoding="utf-8"), name)
 
