@@ -41,7 +41,6 @@ DEFAULT_BOOTSTRAP = "127.0.0.1:19092"
 DEFAULT_STORE = "http://127.0.0.1:8124"
 EXIT_WRONG, EXIT_CANNOT = 1, 2
 PROGRESS_AFTER_S = 2.0
-REACH_S = 5.0
 
 
 def main() -> None:
@@ -186,12 +185,14 @@ def send(
     from sources.records import SourceError
     from sources.registry import SOURCES
     from streams import sender
+    from streams.doctor import Unreachable, reach_broker
     from streams.topics import raw_topic
 
     if source not in SOURCES:
         _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
     read, key, topic = SOURCES[source].read, SOURCES[source].key, raw_topic(source)
-    with _mistakes(SourceError, ConnectionError, sender.NoTopic), _progress("records") as advance:
+    with _mistakes(Unreachable, SourceError, sender.NoTopic), _progress("records") as advance:
+        reach_broker(bootstrap)
         made = sender.producer(bootstrap, topic)
         messages = (sender.Message(key(record.body), record.body) for record in read(paths))
         sent = sender.send(made, topic, messages, rate_per_s=rate, on_sent=advance)
@@ -219,10 +220,9 @@ def worker(
 
     Example: tieout worker --bootstrap kafka:9092 --store http://clickhouse:8123
     """
-    from confluent_kafka import KafkaException
-
     from sources.registry import SOURCES
     from streams.app import run
+    from streams.doctor import Unreachable, reach, reach_broker
     from streams.metrics import PortInUse
     from streams.settings import Settings
 
@@ -231,11 +231,10 @@ def worker(
         bootstrap=bootstrap, store_url=store, metrics_host=metrics_host, metrics_port=metrics_port, group=group,
         policy_path=policy, sources=tuple(SOURCES),
     )  # fmt: skip
-    with _mistakes(PortInUse):
-        try:
-            raise typer.Exit(run(settings))
-        except KafkaException as error:
-            _cannot(f"no Kafka broker answers at {bootstrap}: {error.args[0].str()}")
+    with _mistakes(Unreachable, PortInUse):
+        reach_broker(bootstrap)
+        reach(store)
+        raise typer.Exit(run(settings))
 
 
 @app.command()
@@ -269,12 +268,12 @@ def migrate(
 
     Example: tieout migrate --store http://clickhouse:8123
     """
-    from sinks.client import StoreUnavailable, connect
     from sinks.migrate import MigrationError
     from sinks.migrate import migrate as bring
+    from streams.doctor import Unreachable, reach
 
-    with _mistakes(StoreUnavailable, MigrationError, ValueError):
-        done = bring(connect(store, patience_s=REACH_S), to)
+    with _mistakes(Unreachable, MigrationError):
+        done = bring(reach(store), to)
     if as_json:
         _print_json(done)
     else:
@@ -295,9 +294,11 @@ def topics(
     from confluent_kafka import KafkaException
 
     from sources.registry import SOURCES
+    from streams.doctor import Unreachable, reach_broker
     from streams.topics import TopicsDiffer, create, describe
 
-    with _mistakes(TopicsDiffer, ConnectionError):
+    with _mistakes(Unreachable, TopicsDiffer):
+        reach_broker(bootstrap)
         try:
             created = create(bootstrap, partitions, replication, list(SOURCES))
         except KafkaException as error:
@@ -342,8 +343,7 @@ def doctor(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_S
     from sources.registry import SOURCES
     from streams.doctor import examine
 
-    with _mistakes(ValueError):
-        findings = list(examine(bootstrap, store, Path.cwd(), SOURCES))
+    findings = list(examine(bootstrap, store, Path.cwd(), SOURCES))
     if as_json:
         _print_json([finding._asdict() for finding in findings])
     else:

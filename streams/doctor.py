@@ -4,6 +4,7 @@ Each check answers `ok` or `wrong`, with what was found and what to do about it.
 failed is left out: one cause, one line.
 """
 
+import logging
 import shutil
 import socket
 import sys
@@ -11,6 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from canonical.events import EARLIEST, LATEST
 from sinks.client import Client, StoreUnavailable, connect
@@ -21,6 +25,10 @@ PYTHON = (3, 11)
 REACH_TIMEOUT_S = 3.0
 CLOCK_SKEW_LIMIT_S = 2.0
 LEAST_FREE_BYTES = 2 * 1024**3
+
+
+class Unreachable(Exception):
+    """Nothing of the kind answers at that address."""
 
 
 class Finding(NamedTuple):
@@ -50,9 +58,10 @@ def disk(folder: Path) -> Finding:
 
 
 def broker(bootstrap: str, sources: Sequence[str]) -> Iterator[Finding]:
-    unreachable = next((reason for address in bootstrap.split(",") if (reason := _unreachable(address))), None)
-    if unreachable:
-        yield Finding("broker", "wrong", unreachable, "start Kafka (`docker compose up kafka`, or `tieout demo`), or set TIEOUT_BOOTSTRAP")  # fmt: skip
+    try:
+        reach_broker(bootstrap)
+    except Unreachable as error:
+        yield Finding("broker", "wrong", str(error), "start Kafka (`docker compose up kafka`, or `tieout demo`), or set TIEOUT_BOOTSTRAP")  # fmt: skip
         return
     wanted = catalogue(sources)
     try:
@@ -79,14 +88,36 @@ def _partitions(counts: dict[str, int]) -> Finding:
 
 def store(url: str) -> Iterator[Finding]:
     try:
-        client = connect(url, patience_s=REACH_TIMEOUT_S)
-    except StoreUnavailable as error:
+        client = reach(url)
+    except Unreachable as error:
         yield Finding("store", "wrong", str(error), "start ClickHouse (`tieout store`), or set TIEOUT_STORE")
         return
     yield Finding("store", "ok", f"ClickHouse {client.server_version} answers at {url}")
     yield _migrations(client, url)
     yield _clock(client)
     yield _store_disk(client)
+
+
+def reach_broker(bootstrap: str) -> None:
+    """One of the addresses takes connections. Raises Unreachable at once, where Kafka's client would try for long."""
+    reasons = [_unreachable(address) for address in bootstrap.split(",")]
+    if None not in reasons:
+        raise Unreachable(f"no Kafka broker at {bootstrap}: {reasons[0]}")
+
+
+def reach(url: str) -> Client:
+    """A client of a store that is expected to be up. Raises Unreachable with one sentence."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreachable(f"a store's address is http://host:port or https://host:port, not {url!r}")
+    reason = _unreachable(f"{parts.hostname}:{parts.port or (8443 if parts.scheme == 'https' else 8123)}")
+    if reason:
+        raise Unreachable(reason)
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it logs what it raises
+    try:
+        return connect(url, patience_s=REACH_TIMEOUT_S)
+    except (StoreUnavailable, ClickHouseError) as error:
+        raise Unreachable(f"what answers at {url} is no ClickHouse: {str(error).splitlines()[0][:200]}") from None
 
 
 def _migrations(client: Client, url: str) -> Finding:

@@ -1,0 +1,364 @@
+"""The command line as a user meets it: in a process of its own, by its output, its files and its exit code."""
+
+import base64
+import gzip
+import json
+import os
+import pty
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canonical import records
+from canonical.events import EVENTS
+
+ROOT = Path(__file__).parents[2]
+TIEOUT = [sys.executable, "-m", "tieout"]
+COMMANDS = ("demo", "schema", "map", "reconcile", "send", "worker", "store", "dashboard", "topics", "migrate", "doctor")
+NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
+
+
+def tieout(*args: str | Path, stdin: bytes = b"", cwd: Path = ROOT, env: dict[str, str] | None = None) -> Any:
+    command = [*TIEOUT, *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=environment, timeout=60, check=False)
+
+
+def refusal(done: Any) -> str:
+    """The one sentence of a command that could not be done as asked."""
+    said = done.stderr.decode()
+    assert done.returncode == 2, said
+    assert "Traceback" not in said and said.startswith("tieout: ") and said.count("\n") == 1, said
+    return str(said)
+
+
+def invoice(number: str, event_type: str = "invoice.issued", **changes: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0", "id": f"billing:{number}:{event_type}", "source": "billing/main", "type": event_type,
+        "subject": number, "time": "2026-01-02T03:04:05Z", "dataschema": f"urn:tieout:{event_type}:1",
+        "correlationid": f"invoice:acme:billing:{number}",
+        "data": {
+            "entity": "acme", "document_id": number, "currency": "USD", "total_minor": 12000, "direction": "sales",
+            "due_date": "2026-02-01",
+        },
+        **changes,
+    }  # fmt: skip
+
+
+def posting(number: str, amount_minor: int = 12000, **changes: Any) -> dict[str, Any]:
+    data = {
+        "entity": "acme", "document_id": f"J-{number}", "ledger": "main", "document_type": "invoice",
+        "posting_kind": "document", "currency": "USD", "base_currency": "USD",
+        "lines": [
+            {"role": "receivable", "amount_minor": amount_minor, "base_minor": amount_minor},
+            {"role": "revenue", "amount_minor": -amount_minor, "base_minor": -amount_minor},
+        ],
+    }  # fmt: skip
+    envelope = invoice(number, "posting.recorded", source="erp/main", id=f"erp:J-{number}", data=data)
+    return envelope | {"time": "2026-01-02T03:06:05Z"} | changes
+
+
+def lines(*events: Any) -> bytes:
+    return b"".join((event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n" for event in events)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """Two invoices, one posted wrongly."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(lines(invoice("INV-1"), posting("INV-1"), invoice("INV-2"), posting("INV-2", 11000)))
+    return path
+
+
+# --- help -----------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_with_one_line() -> None:
+    said = tieout("--help").stdout.decode()
+    for command in COMMANDS:
+        (line,) = re.findall(rf"^  {command} +(\S.*)$", said, re.MULTILINE)
+        assert line.endswith("."), f"cut off: {line}"
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = "import sys, runpy; sys.argv = ['tieout', '--help']\ntry: runpy.run_module('tieout', run_name='__main__')\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, timeout=60, check=True)
+    loaded = set(done.stdout.decode().splitlines()[-1].split())
+    assert not loaded & {"pydantic", "msgspec", "faust", "confluent_kafka", "clickhouse_connect", "streamlit", "rich", "aiohttp"}  # fmt: skip
+
+
+def test_help_comes_at_once() -> None:
+    took_s = []
+    for _ in range(5):
+        began_s = time.monotonic()
+        assert tieout("--help").returncode == 0
+        took_s.append(time.monotonic() - began_s)
+    assert min(took_s) < 1.0, took_s
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example_of_its_use(command: str) -> None:
+    done = tieout(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: tieout {command}" in done.stdout.decode()
+
+
+def test_a_misspelt_command_or_option_is_exit_code_2() -> None:
+    for args in (
+        ["recncile"],
+        ["map"],
+        ["topics", "--partitions", "many"],
+        ["topics", "--partitions", "0"],
+        ["demo", "--x"],
+    ):
+        done = tieout(*args)
+        assert done.returncode == 2 and b"Traceback" not in done.stderr, args
+
+
+def test_version_is_told() -> None:
+    assert re.fullmatch(rb"tieout \d+\.\d+\.\d+\n", tieout("--version").stdout)
+
+
+# --- schema ---------------------------------------------------------------------------------------------------------
+
+
+def test_schema_describes_all_events_or_one() -> None:
+    assert set(json.loads(tieout("schema").stdout)["discriminator"]["mapping"]) == set(EVENTS)
+    one = json.loads(tieout("schema", "invoice.issued").stdout)
+    assert one["properties"]["type"]["const"] == "invoice.issued"
+    assert "unknown event type 'invoice.exploded'" in refusal(tieout("schema", "invoice.exploded"))
+
+
+# --- map ------------------------------------------------------------------------------------------------------------
+
+
+def test_map_writes_events_and_dead_letters_and_a_summary(tmp_path: Path) -> None:
+    bad = b'{"specversion":"1.0","type":"invoice.exploded"}'
+    (tmp_path / "in.jsonl").write_bytes(lines(invoice("INV-1"), bad, invoice("INV-2"), b"\xff\x00"))
+    events, letters = tmp_path / "events.jsonl", tmp_path / "letters.jsonl"
+    done = tieout("map", "canonical", tmp_path / "in.jsonl", "-o", events, "--dead-letters", letters)
+    assert done.returncode == 0
+    assert done.stderr == b"mapped 4 records to 2 events, 2 dead letters\n" and done.stdout == b""
+    assert [records.decode(line).subject for line in events.read_bytes().splitlines()] == ["INV-1", "INV-2"]
+    first, second = (json.loads(line) for line in letters.read_bytes().splitlines())
+    assert list(first) == ["class", "reason", "source", "path", "line", "original"]
+    assert (first["class"], first["source"], first["line"]) == ("mapping", "canonical", 2)
+    assert first["path"] == str(tmp_path / "in.jsonl") and "invoice.exploded" in first["reason"]
+    assert [base64.b64decode(letter["original"]) for letter in (first, second)] == [bad, b"\xff\x00"]
+
+
+def test_map_writes_to_standard_output_without_a_file(books: Path) -> None:
+    done = tieout("map", "canonical", books)
+    assert len(done.stdout.splitlines()) == 4 and done.returncode == 0
+
+
+def test_map_refuses_an_unknown_source_and_a_wrong_path(tmp_path: Path) -> None:
+    assert "unknown source 'strype'; known are canonical, stripe" in refusal(tieout("map", "strype", tmp_path))
+    assert "no such file or folder" in refusal(tieout("map", "stripe", tmp_path / "nothing"))
+
+
+def test_map_leaves_the_old_output_where_the_new_one_could_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text("as it was")
+    refusal(tieout("map", "canonical", tmp_path / "nothing", "-o", tmp_path / "events.jsonl"))
+    (tmp_path / "empty").mkdir()
+    refusal(tieout("map", "canonical", tmp_path / "empty", "-o", tmp_path / "events.jsonl"))
+    assert (tmp_path / "events.jsonl").read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "events.jsonl"]
+
+
+def test_an_output_in_a_folder_that_does_not_exist_is_a_clear_refusal(books: Path) -> None:
+    assert "cannot write" in refusal(tieout("map", "canonical", books, "-o", books.parent / "no" / "where"))
+
+
+def test_an_output_may_be_a_device(books: Path) -> None:
+    assert tieout("map", "canonical", books, "-o", "/dev/null").returncode == 0
+    assert Path("/dev/null").is_char_device()
+
+
+# --- reconcile ------------------------------------------------------------------------------------------------------
+
+
+def verdicts(done: Any) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return {verdict["document"]: verdict for verdict in map(json.loads, done.stdout.splitlines())}
+
+
+def test_reconcile_gives_one_verdict_a_case_with_what_the_contract_names(books: Path) -> None:
+    done = tieout("reconcile", books)
+    assert done.stderr == b"reconciled 4 events to 2 verdicts, 0 dead letters\n"
+    found = verdicts(done)
+    right, wrong = found["INV-1"], found["INV-2"]
+    assert {
+        "correlation_id", "outcome", "controls", "breaks", "hops", "exposure_minor", "currency", "facts",
+        "next_deadline", "policy",
+    } <= set(right)  # fmt: skip
+    assert {"name", "result", "reason"} <= set(right["controls"][0])
+    assert {"name", "started_at", "ended_at", "latency_s", "target_s", "state"} <= set(right["hops"][0])
+    assert right["breaks"] == [] and right["facts"] == 2
+    (only,) = wrong["breaks"]
+    assert {"class", "control", "expected", "actual", "variance_minor", "currency", "evidence"} <= set(only)
+    assert (only["class"], only["variance_minor"], wrong["outcome"], wrong["exposure_minor"]) == ("amount", 1000, "break", 1000)  # fmt: skip
+
+
+def test_reconcile_reads_standard_input_gzip_and_several_files_alike(books: Path) -> None:
+    plain = tieout("reconcile", books).stdout
+    assert tieout("reconcile", "-", stdin=books.read_bytes()).stdout == plain
+    packed = books.with_suffix(".gz")
+    packed.write_bytes(gzip.compress(books.read_bytes()))
+    assert tieout("reconcile", packed).stdout == plain
+    assert tieout("reconcile", "-", stdin=packed.read_bytes()).stdout == plain
+    halves = books.read_bytes().splitlines(keepends=True)
+    (books.parent / "a").write_bytes(b"".join(halves[2:]))
+    (books.parent / "b").write_bytes(b"".join(halves[:2]))
+    assert tieout("reconcile", books.parent / "a", books.parent / "b").stdout == plain
+
+
+def test_reconcile_as_of_a_later_time_finds_what_is_late(books: Path) -> None:
+    def hop(done: Any) -> str:
+        return str(next(hop["state"] for hop in verdicts(done)["INV-1"]["hops"] if hop["name"] == "invoice_to_payment"))
+
+    assert hop(tieout("reconcile", books)) == "waiting"
+    assert hop(tieout("reconcile", books, "--as-of", "2026-02-10T00:00:00Z")) == "late"
+    assert hop(tieout("reconcile", books, "--as-of", "2026-06-10T00:00:00+02:00")) == "missing"
+
+
+def test_a_bad_line_is_counted_and_shown_with_its_place_and_the_rest_is_judged(books: Path) -> None:
+    bad = [b"{", b"\xff\xfe", lines(invoice("INV-3", time="never")).strip(), b"\0", b"[]", b'{"type":1}']
+    books.write_bytes(books.read_bytes() + b"\n  \n" + lines(*bad))
+    done = tieout("reconcile", books)
+    assert set(verdicts(done)) == {"INV-1", "INV-2"}
+    said = done.stderr.decode().splitlines()
+    assert said[-1] == "reconciled 4 events to 2 verdicts, 6 dead letters"
+    assert said[-2] == "... and 1 more"
+    assert [line.split(": ")[0] for line in said[:5]] == [f"{books}:{number}" for number in (7, 8, 9, 10, 11)]
+
+
+def test_a_line_of_many_megabytes_is_one_dead_letter(books: Path) -> None:
+    books.write_bytes(b'{"x":"' + b"y" * 5_000_000 + b'"}\n' + books.read_bytes())
+    done = tieout("reconcile", books)
+    assert set(verdicts(done)) == {"INV-1", "INV-2"} and b"1 dead letters" in done.stderr
+
+
+def test_nothing_at_all_gives_no_verdict(tmp_path: Path) -> None:
+    done = tieout("reconcile", "-")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr == b"reconciled 0 events to 0 verdicts, 0 dead letters\n"
+
+
+def test_a_policy_changes_the_verdict_and_a_wrong_one_is_named_by_its_key(books: Path, tmp_path: Path) -> None:
+    lax = tmp_path / "lax.toml"
+    lax.write_text("[tolerance]\namount_minor = 1000\n")
+    strict, relaxed = (verdicts(tieout("reconcile", books, *more))["INV-2"] for more in ([], ["--policy", lax]))
+    assert strict["policy"] != relaxed["policy"] and relaxed["breaks"] == []
+    lax.write_text("[tolerance]\namuont_minor = 1000\n")
+    assert "amuont_minor" in refusal(tieout("reconcile", books, "--policy", lax))
+    lax.write_text("[tolerance\n")
+    assert "not TOML" in refusal(tieout("reconcile", books, "--policy", lax))
+    assert "cannot read policy" in refusal(tieout("reconcile", books, "--policy", tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-01-02", "2026-01-02T03:04:05", ""])
+def test_an_as_of_that_is_no_moment_is_refused(books: Path, time: str) -> None:
+    assert "is no RFC 3339 time" in refusal(tieout("reconcile", books, "--as-of", time))
+
+
+def test_reconcile_refuses_a_file_that_is_not_there_or_damaged(tmp_path: Path, books: Path) -> None:
+    assert "no such file" in refusal(tieout("reconcile", tmp_path / "nothing"))
+    assert "no such file" in refusal(tieout("reconcile", books, tmp_path))
+    packed = tmp_path / "cut.gz"
+    packed.write_bytes(gzip.compress(books.read_bytes())[:-20])
+    out = tmp_path / "verdicts.jsonl"
+    assert "damaged compressed data" in refusal(tieout("reconcile", packed, "-o", out))
+    assert not out.exists()
+
+
+def test_output_appears_whole_and_replaces_the_old_one(books: Path, tmp_path: Path) -> None:
+    out = tmp_path / "verdicts.jsonl"
+    out.write_text("old")
+    assert tieout("reconcile", books, "-o", out).stdout == b""
+    assert len(out.read_bytes().splitlines()) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    many = tmp_path / "many.jsonl"
+    many.write_bytes(b"".join(lines(invoice(f"INV-{number}")) for number in range(3000)))
+    for command in (["map", "canonical", str(many)], ["reconcile", str(many)]):
+        process = subprocess.Popen([*TIEOUT, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+        assert process.stdout and process.stderr
+        assert process.stdout.readline().startswith(b"{")
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+        process.stderr.close()
+
+
+def test_a_progress_bar_shows_on_a_terminal_only(books: Path, tmp_path: Path) -> None:
+    code = "import tieout; tieout.PROGRESS_AFTER_S = 0; tieout._Bar.EVERY_S = 0; import sys; sys.argv = ['tieout', 'reconcile', sys.argv[1], '-o', sys.argv[2]]; tieout.main()"
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-c", code, str(books), str(tmp_path / "out")]
+    try:
+        assert subprocess.run(command, stderr=follower, cwd=ROOT, timeout=60, check=False).returncode == 0
+        shown = os.read(leader, 100_000).decode(errors="replace")
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert "bytes" in shown and "reconciled 4 events" in shown
+    quiet = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60, check=True)
+    assert quiet.stderr == b"reconciled 4 events to 2 verdicts, 0 dead letters\n"
+
+
+# --- the ones that need a broker or a store, without one ---------------------------------------------------------------
+
+
+def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) -> None:
+    for command in (["send", "canonical", books], ["topics"], ["worker"]):
+        assert "no Kafka broker at 127.0.0.1:1: nothing answers" in refusal(tieout(*command, env=NOBODY))
+    assert "nothing answers at 127.0.0.1:1" in refusal(tieout("migrate", env=NOBODY))
+    assert "unknown source" in refusal(tieout("send", "strype", books, env=NOBODY))
+
+
+def test_doctor_finds_what_is_wrong_and_says_what_to_do() -> None:
+    done = tieout("doctor", "--json", env=NOBODY)
+    assert done.returncode == 1 and done.stderr == b""
+    found = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert found["python"]["state"] == "ok" and found["disk"]["state"] == "ok"
+    for check in ("broker", "store"):
+        assert found[check]["state"] == "wrong" and found[check]["remedy"]
+    table = tieout("doctor", env=NOBODY)
+    assert table.returncode == 1 and b"nothing answers at 127.0.0.1:1" in table.stdout
+
+
+@pytest.mark.parametrize("command", [["demo", "--port"], ["demo", "--store-port"], ["demo", "--metrics-port"], ["dashboard", "--port"], ["store", "--port"]])  # fmt: skip
+def test_a_port_in_use_is_a_clear_message_before_anything_starts(command: list[str], tmp_path: Path) -> None:
+    free = [free_port() for _ in range(3)]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        ports = ["--port", free[0], "--store-port", free[1], "--metrics-port", free[2]] if command[0] == "demo" else []
+        done = tieout(command[0], *map(str, ports), command[1], str(taken), cwd=tmp_path)
+    assert f"{taken}" in refusal(done)
+    assert not list(tmp_path.rglob("*.log"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_installed_command_is_the_same_program() -> None:
+    installed = shutil.which("tieout", path=str(Path(sys.executable).parent))
+    if installed is None:
+        pytest.skip("tieout is not installed in this environment")
+    assert subprocess.run([installed, "--version"], capture_output=True, timeout=60, check=True).stdout.startswith(
+        b"tieout "
+    )
