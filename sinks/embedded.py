@@ -40,7 +40,27 @@ STREAM_AHEAD_CHUNKS = 4
 
 # What the HTTP interface itself consumes; everything else in the query string is a setting or a parameter.
 _TRANSPORT = frozenset(
-    ["query", "database", "default_format", "query_id", "session_id", "session_timeout", "session_check", "user", "password", "quota_key", "role", "compress", "decompress", "buffer_size", "wait_end_of_query", "client_protocol_version", "send_progress_in_http_headers", "http_headers_progress_interval_ms", "enable_http_compression"]
+    [
+        "query",
+        "database",
+        "default_format",
+        "query_id",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "user",
+        "password",
+        "quota_key",
+        "role",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "client_protocol_version",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "enable_http_compression",
+    ]
 )
 _READS = re.compile(rb"\s*\(*\s*(SELECT|WITH|SHOW|DESCRIBE|DESC|EXISTS|EXPLAIN|CHECK)\b", re.IGNORECASE)
 _STREAMS = re.compile(rb"\s*\(*\s*(SELECT|WITH)\b", re.IGNORECASE)

@@ -5,8 +5,9 @@
   beside a query that fills a core takes 1 to 3 ms, at most 19.
 - Therefore connections stand in lanes, each lane with its own threads and queue: inserts never wait behind reads, a
   worker's reads (setting `priority=1`) never behind a dashboard's. Reads of dashboards have a limit of memory and of time.
-- Inserts go in through chDB's streaming insert, in the bytes and the format they came in; they are refused as a whole or
-  stored as a whole. `INSERT ... SELECT ... FROM input(...)` stores nothing and raises nothing in chDB 26.9: refused here.
+- Inserts go in through chDB's streaming insert, in the bytes and the format they came in. A malformed one stores nothing
+  (one of over a million rows or 256 MB becomes several parts, as in any ClickHouse, and then may leave some).
+- `INSERT ... SELECT ... FROM input(...)` stores nothing and raises nothing in chDB 26.9: refused by sinks.embedded.
 - Settings of a statement are SET on its connection, and set back before the next statement that does not ask for them.
 - Only one process may own a directory: a lock file says so before chDB does, in words. The lock dies with its process.
 """
@@ -15,10 +16,11 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import chdb
 
@@ -107,7 +109,12 @@ class Engine:
         consume: Callable[[Iterator[bytes]], None],
     ) -> "Future[None]":
         """Hands the result's chunks to `consume` in the lane's thread. The future raises EngineError."""
-        return self._submit(lane, lambda connection: consume(connection.stream(statement)))
+
+        def work(connection: _Connection) -> None:
+            with closing(connection.stream(statement)) as chunks:
+                consume(chunks)
+
+        return self._submit(lane, work)
 
     def close(self) -> None:
         """Stops what runs and closes. What was acknowledged is on disk, so a statement that does not stop is left."""
@@ -154,7 +161,7 @@ class _Connection:
             self._prepare(statement)
             if statement.data is not None:
                 return self._insert(statement)
-            result = self._chdb.query(statement.sql, statement.format, params=statement.params)
+            result = self._chdb.query(statement.sql, statement.format, params=statement.params)  # type: ignore[arg-type]
             return Outcome(
                 result.bytes() or b"",
                 result.rows_read(),
@@ -164,10 +171,10 @@ class _Connection:
                 result.elapsed(),
             )
 
-    def stream(self, statement: Statement) -> Iterator[bytes]:
+    def stream(self, statement: Statement) -> Generator[bytes, None, None]:
         with _translated():
             self._prepare(statement)
-            with self._chdb.send_query(statement.sql, statement.format, params=statement.params) as chunks:
+            with self._chdb.send_query(statement.sql, statement.format, params=statement.params) as chunks:  # type: ignore[arg-type]
                 for chunk in chunks:
                     yield chunk.bytes()
 
@@ -219,15 +226,15 @@ class _Connection:
         self._settings = dict(wanted)
 
 
-class _translated:
+@contextmanager
+def _translated() -> Iterator[None]:
     """chDB's errors as EngineError."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, RuntimeError) and not isinstance(error, EngineError):
-            raise EngineError(str(error)) from None
+    try:
+        yield
+    except EngineError:
+        raise
+    except RuntimeError as error:
+        raise EngineError(str(error)) from None
 
 
 def _own(path: Path) -> IO[str]:

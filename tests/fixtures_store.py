@@ -1,6 +1,8 @@
 """Fixtures around a real embedded store process: a free port, a temporary directory, a migrated database.
 
-`store_process` starts one a test; `.kill()` is kill -9, `.start()` starts it again on the same directory and port.
+- `store` is the cheap one: a database of the test's own in one process of the session.
+- `store_process` is a process of the test's own: `.kill()` is kill -9, `.start()` starts it again on the same directory
+  and port, `.url` is where it is.
 """
 
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from sinks.client import Client, Store, connect
 from sinks.migrate import migrate
 
+_numbers = count()
 REPOSITORY = Path(__file__).parent.parent
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
@@ -106,9 +110,19 @@ def store_process(start_store: Callable[..., StoreProcess]) -> StoreProcess:
     return process
 
 
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    """One store for all tests that give themselves a database of their own and neither stop nor fill it."""
+    process = StoreProcess(tmp_path_factory.mktemp("shared") / "store").start()
+    yield process
+    process.kill()
+
+
 @pytest.fixture
-def store(store_process: StoreProcess) -> Iterator[Store]:
-    """The worker's view of a fresh store."""
-    client = connect(store_process.url, patience_s=5)
+def store(shared_store: StoreProcess) -> Iterator[Store]:
+    """The worker's view of an empty, migrated database of the test's own."""
+    client = connect(shared_store.url, f"tieout_{next(_numbers)}", patience_s=5)
+    migrate(client)
     yield Store(client, patience_s=5)
+    client.command(f"DROP DATABASE {client.database} SYNC")
     client.close()

@@ -1,7 +1,7 @@
 -- Facts: the raw record and where it lies in Kafka; every other column is derived from raw (rule E8).
 -- `envelope` is computed once a row however many columns take from it (4.4 µs a record of 500 bytes; a JSONExtractString
--- for each column took 6 to 8). What is no JSON, or has a field of the wrong type, leaves that column empty and keeps its
--- bytes. Writing a fact again is harmless: its key ends with its place in the log.
+-- for each column took 6 to 8). What is no JSON leaves those columns empty and keeps its bytes.
+-- Writing a fact again is harmless: its key ends with its place in the log.
 CREATE TABLE IF NOT EXISTS facts
 (
     topic LowCardinality(String),

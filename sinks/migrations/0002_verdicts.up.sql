@@ -152,8 +152,8 @@ SELECT
 FROM verdicts
 WHERE changed = 1;
 
--- Cases that are not ok, for lists that must answer in milliseconds. A case that became ok leaves a deleted row without
--- its raw: it must stay, or a late write of an older revision would bring the case back.
+-- Cases that are not ok, for lists that must answer in milliseconds; `breaks` is the JSON of a verdict's breaks. A case
+-- that became ok leaves a deleted row: it must stay, or a late write of an older revision would bring the case back.
 CREATE TABLE IF NOT EXISTS open_cases
 (
     case_key String,
@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS open_cases
     wait_for LowCardinality(Nullable(String)),
     failure LowCardinality(Nullable(String)),
     policy LowCardinality(String),
-    raw String CODEC(ZSTD(1)),
+    breaks String CODEC(ZSTD(1)),
     visible_at DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(revision, is_deleted)
@@ -192,7 +192,8 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS open_cases_feed TO open_cases AS
 SELECT
     case_key, partition, revision, toUInt8(outcome = 'ok') AS is_deleted, first_seen, judged_at, kind, entity, document,
     customer, outcome, currency, amount_minor, exposure_minor, facts, break_classes, owners, severities, next_deadline,
-    first_event_at, last_event_at, wait_for, failure, policy, if(outcome = 'ok', '', raw) AS raw, visible_at
+    first_event_at, last_event_at, wait_for, failure, policy,
+    if(empty(break_classes), '[]', JSONExtractRaw(raw, 'breaks')) AS breaks, visible_at
 FROM verdicts;
 
 -- One row a hop of a case, for percentiles against targets.
@@ -214,7 +215,7 @@ SELECT
     item.variance_minor AS variance_minor, item.currency AS currency, item.evidence AS evidence, item.reason AS reason,
     item.owner AS owner, item.severity AS severity, item.fingerprint AS fingerprint
 FROM open_cases FINAL
-ARRAY JOIN JSONExtract(raw, 'breaks', 'Array(Tuple(
+ARRAY JOIN JSONExtract(breaks, 'Array(Tuple(
     class LowCardinality(String),
     control LowCardinality(String),
     expected String,
