@@ -53,5 +53,5 @@ kafka: .tieout/kafka/.complete
 .tieout/kafka/.complete: tests/kafka/pom.xml | system
 	@echo "tieout: bringing Apache Kafka's jars" >&2
 	@rm -rf .tieout/kafka
-	@mvn -B -q -f tests/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.tieout/kafka
+	@mvn -B -q -Dstyle.color=never -f tests/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.tieout/kafka
 	@touch $@

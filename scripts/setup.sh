@@ -16,7 +16,7 @@ say() { printf 'tieout: %s\n' "$*" >&2; }
 
 check_python() {
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        say "Python 3.11 or newer is needed, and $python is $("$python" --version 2>&1 || true); name another one: make PYTHON=python3.12 ..."
+        say "Python 3.11 or newer is needed, and $python is $("$python" --version 2>/dev/null || echo not there); name another one: make PYTHON=python3.12 ..."
         exit 2
     fi
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -29,7 +29,7 @@ lock_of() { [ "$1" = dev ] && echo requirements-dev.lock || echo requirements.lo
 
 stamp_text() { cat requirements-setup.lock "$(lock_of "$1")" pyproject.toml | cksum; }
 
-is_current() { [ -x .venv/bin/tieout ] && [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$(stamp_text "$1")" ]; }
+is_current() { [ -x .venv/bin/tieout ] && [ -x "$setup/bin/uv" ] && [ "$(cat ".venv/stamp-$1" 2>/dev/null)" = "$(stamp_text "$1")" ]; }
 
 # The value of a setting of pip, from its files or environment; empty where there is none.
 pip_setting() { sed -n "s/^[^.]*\.$1='\(.*\)'\$/\1/p" <<<"$pip_settings" | tail -1; }
