@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 
 from matching.documents import moment
+from matching.ledger import Ledger
 from matching.policy import ElapsedHop
 from matching.verdict import Hop, HopName, HopState
 from matching.view import View
@@ -151,8 +152,21 @@ def _stands_since(view: View) -> datetime | None:
         posted = ledger.standing_postings()
         if not posted or (ledger.is_cleared and view.total_minor != 0):
             return None
-        moments.append(moment(posted[0]))
+        moments.append(_before_edits(view, ledger, moment(posted[0])))
     return max(moments)
+
+
+def _before_edits(view: View, ledger: Ledger, since: datetime) -> datetime:
+    """An edit takes back and books anew within the target: what stands then does so since it was first booked."""
+    taken_back_at = {p.data.reverses: moment(p) for p in ledger.postings if p.data.reverses}
+    if not taken_back_at:
+        return since
+    target = timedelta(seconds=view.policy.terms.elapsed("invoice_to_posting", view.entity).target_s)
+    undone = [p for p in ledger.postings if p.data.document_id in taken_back_at and not p.data.reverses]
+    for posting in sorted(undone, key=moment, reverse=True):
+        if since - taken_back_at[posting.data.document_id] <= target:
+            since = min(since, moment(posting))
+    return since
 
 
 def _last_reversed_at(view: View) -> datetime:
