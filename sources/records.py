@@ -16,7 +16,7 @@ import gzip
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event, Failure
+from canonical.money import EXPONENTS
 from canonical.records import MAX_RECORD_BYTES
 
 Splitter = Callable[[bytes], list[bytes]]
@@ -263,7 +264,7 @@ def _delimiter(header: str) -> str:
 
 def _row(columns: list[str], cells: list[str]) -> "Row | bytes":
     if len(cells) != len(columns):
-        return _encode({"columns": str(len(columns)), "cells": str(len(cells)), "row": ",".join(cells)})
+        return _encode({"columns": len(columns), "cells": len(cells), "row": ",".join(cells)})
     row = dict(zip(columns, cells, strict=True))
     return row if _is_text(cells) else ",".join(cells).encode("utf-8", "surrogateescape")
 
@@ -272,7 +273,7 @@ def _is_text(cells: list[str]) -> bool:
     return not any("\udc80" <= character <= "\udcff" for cell in cells if not cell.isascii() for character in cell)
 
 
-def _encode(row: Row) -> bytes:
+def _encode(row: Mapping[str, object]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
@@ -355,7 +356,7 @@ class _Books:
     def __init__(self, folder: Path, store: sqlite3.Connection) -> None:
         self.tables = _tables(folder)
         self.store = store
-        self.base_votes: dict[str, set[str]] = {}
+        self.rates_of_one: dict[str, dict[str, bool]] = {}  # organisation -> currency -> every rate of it is 1
         self.organisations = [row for _, row in self._clean("organizations")]
         self.accounts = {row[name]: row for _, row in self._clean("accounts") for name in ("code", "account_id") if row.get(name)}  # fmt: skip
         self._load()
@@ -409,10 +410,12 @@ class _Books:
         return kind, row.get(ident, ""), row.get(_LINE_IDS[kind], ""), account, row.get("net_amount", ""), json.dumps(_filled(row)), at  # fmt: skip
 
     def _voted(self, row: Row) -> str:
-        """The row's organisation; an invoice at rate 1 is a vote for its currency being the base currency."""
+        """The row's organisation; its currency and rate are noted, because base currency is always at rate 1."""
         organisation = self._organisation(row)
-        if row.get("currency_code") and _is_one(row.get("currency_rate", "")):
-            self.base_votes.setdefault(organisation, set()).add(row["currency_code"])
+        currency, rate = row.get("currency_code", "").upper(), row.get("currency_rate", "")
+        if currency in EXPONENTS and rate.strip():
+            votes = self.rates_of_one.setdefault(organisation, {})
+            votes[currency] = votes.get(currency, True) and _is_one(rate)
         return organisation
 
     def _organisation(self, row: Row) -> str:
@@ -424,7 +427,7 @@ class _Books:
 
     def _base_currency(self, organisation: str) -> str | None:
         stated = {row["base_currency"] for row in self.organisations if row.get("base_currency") and (len(self.organisations) == 1 or _organisation_id(row) == organisation)}  # fmt: skip
-        candidates = stated or self.base_votes.get(organisation, set())
+        candidates = stated or {code for code, is_one in self.rates_of_one.get(organisation, {}).items() if is_one}
         return next(iter(candidates)) if len(candidates) == 1 else None
 
     def _names(self) -> list[str]:

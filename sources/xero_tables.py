@@ -19,7 +19,7 @@ What is told:
   posting, which is the same payment at a higher version; payment.returned only where nothing stands in the end.
 
 Money: decimal texts in the invoice's currency; currency_rate is document currency for one unit of base currency. The
-base currency is the organisation's base_currency column or the one currency that invoices at rate 1 have; where that
+base currency is the organisation's base_currency column, or the one currency whose invoices are all at rate 1; where that
 does not settle it, journals are dead letters (master data): nobody guesses a currency.
 
 Account roles, in this order: Xero's system_account; the control account of the folder (the one that runs through the
@@ -106,6 +106,7 @@ _ROLE_OF_TYPE = {
     }.items()
     for role_type in types.split()
 }
+_SHEET = ("asset", "liability", "other")
 _CONTROL_ROLES = {"sales": "receivable", "purchase": "payable"}
 _NAMED_FX = re.compile(r"currency (gain|revaluation)|bank revaluation|foreign exchange", re.IGNORECASE)
 
@@ -242,7 +243,7 @@ def _journal(whole: Fields, traceparent: str | None) -> Iterable[Event]:
         row.refuse(f"source_type is {shown(row.text('source_type'))}, unknown to this adapter")
     base = whole.text_or_none("base_currency")
     if base is None:
-        row.refuse("the base currency is unknown: no base_currency in organizations.csv, and not exactly one currency among invoices at rate 1; add it to organizations.csv", "master_data")  # fmt: skip
+        row.refuse("the base currency is unknown: no base_currency in organizations.csv, and not exactly one currency whose invoices are all at rate 1; add it to organizations.csv", "master_data")  # fmt: skip
     base = known_currency(base, row.label)
     lines = _posting_lines(whole, row, told, base)
     case = _journal_case(row, origin, told)
@@ -294,8 +295,14 @@ def _payment(whole: Fields, row: Fields, origin: Origin, case: str, told: _Journ
         "direction": told.direction,
         "reference": note(row.text_or_none("reference")),
     }
-    event_type = "payment.returned" if is_returned else "payment.received"
-    yield origin.tell(event_type, document=ident, case=case, time=_midnight(_day(row, "journal_date")), data=data)
+    paid, booked = (
+        _midnight(_day(row, "journal_date")),
+        _stamp(row, "created_date_utc") if row.has("created_date_utc") else None,
+    )
+    if is_returned:
+        yield origin.tell("payment.returned", document=ident, case=case, time=booked or paid, data=data)
+    else:
+        yield origin.tell("payment.received", document=ident, case=case, time=paid, data=data)
 
 
 def _net(lines: Sequence[dict[str, Any]], role: str) -> int:
@@ -326,7 +333,7 @@ def _roles(whole: Fields, lines: Sequence[Fields], amounts: Sequence[int], told:
     controls = {ident: role for role, ident in whole.inner("controls").values.items()}
     roles = [_role_of(line, controls) for line in lines]
     wanted = _CONTROL_ROLES.get(told.direction or "")
-    if wanted and told.case != "summary" and lines and wanted not in roles:
+    if wanted and any(amounts) and wanted not in roles:
         found = _control_by_structure(lines, amounts, roles)
         if found is None:
             lines[0].refuse(f"no line can be told to be the {wanted} control account; mark it with system_account in accounts.csv", "master_data")  # fmt: skip
@@ -350,14 +357,10 @@ def _role_of(line: Fields, controls: dict[Any, str]) -> str:
 
 
 def _control_by_structure(lines: Sequence[Fields], amounts: Sequence[int], roles: Sequence[str]) -> int | None:
-    """The one untaxed line of a balance sheet account that is alone on its side, so that it carries the whole balance."""
-    alone = [
-        index
-        for index, amount in enumerate(amounts)
-        if amount and sum(1 for other in amounts if other * amount > 0) == 1 and not lines[index].has("tax_type")
-    ]
-    sheet = [index for index in alone if roles[index] in ("asset", "liability", "other")]
-    return sheet[0] if len(sheet) == 1 else alone[0] if len(alone) == 1 else None
+    """The one untaxed balance sheet line that is alone on its side, so that it carries the whole balance."""
+    sheet = [index for index in range(len(lines)) if roles[index] in _SHEET and not lines[index].has("tax_type")]
+    alone = [index for index in sheet if sum(1 for other in amounts if other * amounts[index] > 0) == 1]
+    return next((found[0] for found in (alone, sheet) if len(found) == 1), None)
 
 
 def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str], base: str) -> None:
@@ -365,7 +368,7 @@ def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str],
     if "tax" in roles:
         return
     stated = sum(_amount(line, "tax_amount", base) for line in lines if line.has("tax_amount"))
-    carrying = [index for index, line in enumerate(lines) if roles[index] in ("liability", "asset", "other") and not line.has("tax_type")]  # fmt: skip
+    carrying = [index for index, line in enumerate(lines) if roles[index] in _SHEET and not line.has("tax_type")]  # fmt: skip
     if stated and sum(amounts[index] for index in carrying) == stated:
         for index in carrying:
             roles[index] = "tax"

@@ -32,8 +32,9 @@ from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from sources.fields import Fields, Record, parse, shown
 from sources.origin import Origin
-from sources.stripe import credits, customers, invoices, orders, payments, settlements, silent
+from sources.stripe import credits, customers, invoices, orders, payments, settlements
 from sources.stripe.shapes import Delivery, check_consistent
+from sources.stripe.silent import dismiss
 
 SYSTEM = "stripe"
 
@@ -62,7 +63,7 @@ def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | Dead
     if document.values.get("deleted") is True:
         document.refuse("it was deleted at Stripe; what it said before stands", "policy")
     if handler is None:
-        silent.refuse(document, kind, delivery.event_type)
+        dismiss(document, kind, delivery.event_type)
     check_consistent(document, delivery)
     events = tuple(handler(document, delivery))
     if not events:

@@ -207,8 +207,8 @@ def _voided(document: Fields, delivery: Delivery, case: str, event_type: str) ->
     time = document.inner("status_transitions").moment_or_none("voided_at") or delivery.at("invoice.voided")
     if time is None:
         document.refuse("status is void, but status_transitions.voided_at does not say since when")
-    data = {"number": document.text_or_none("number")}
-    return delivery.origin.tell(event_type, document=document.text("id"), case=case, time=time, data=data)
+    number = document.text_or_none("number")
+    return delivery.origin.tell(event_type, document=document.text("id"), subject=number, case=case, time=time, data={"number": number})  # fmt: skip
 
 
 def _credit(document: Fields, delivery: Delivery, code: str) -> Iterable[Event]:

@@ -60,7 +60,7 @@ def check_consistent(document: Fields, delivery: Delivery) -> None:
     states = _STATES.get(delivery.event_type or "")
     status = document.text_or_none("status")
     if states is not None and status not in states:
-        document.refuse(f"a {delivery.event_type} event about an object whose status is {shown(status)}; look at it in Stripe and replay the right one")  # fmt: skip
+        document.refuse(f"the event {delivery.event_type} is about an object whose status is {shown(status)}; look at it in Stripe and replay the right one")  # fmt: skip
 
 
 def currency(document: Fields) -> str:

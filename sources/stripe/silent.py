@@ -45,7 +45,7 @@ _MOVES_NOTHING_PREFIXES = (
 )  # fmt: skip
 
 
-def refuse(document: Fields, kind: Any, event_type: str | None) -> NoReturn:
+def dismiss(document: Fields, kind: Any, event_type: str | None) -> NoReturn:
     name = event_type or kind
     advice = "; remove it from the webhook's event list to silence this" if event_type is not None else ""
     if not isinstance(kind, str):

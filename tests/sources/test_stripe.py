@@ -1,0 +1,167 @@
+"""Stripe: each payload kind gives exactly the events beside it in fixtures/stripe, or exactly that dead letter.
+
+A fixture is {"body": ..., "events": [...]} or {"body": ..., "dead_letter": {"class", "reason"}}; made by hand after
+Stripe's shapes of API versions 2020-08-27 ("older") and 2025-09-30.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from canonical.dead_letters import DeadLetter
+from canonical.records import encode
+from sources.registry import SOURCES, map_record
+
+FIXTURES = Path(__file__).parent / "fixtures" / "stripe"
+NAMES = sorted(path.stem for path in FIXTURES.glob("*.json"))
+
+
+def body(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())["body"]
+    return found
+
+
+def mapped(document: dict[str, Any]) -> Any:
+    return map_record("stripe", msgspec.json.encode(document))
+
+
+def told(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events as plain values; fails with the reason where the record was refused."""
+    outcome = mapped(document)
+    assert not isinstance(outcome, DeadLetter), outcome
+    return [json.loads(encode(event)) for event in outcome]
+
+
+def facts(*names: str) -> dict[str, Any]:
+    """What several records together say: id -> (type, case, data); fails where two of them contradict each other."""
+    known: dict[str, Any] = {}
+    for name in names:
+        for event in told(body(name)):
+            said = (event["type"], event["correlationid"], event["data"])
+            assert known.setdefault(event["id"], said) == said, name
+    return known
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_payload_gives_exactly_these_events(name: str) -> None:
+    fixture = json.loads((FIXTURES / f"{name}.json").read_text())
+    outcome = mapped(fixture["body"])
+    if "dead_letter" in fixture:
+        expected = fixture["dead_letter"]
+        assert outcome == DeadLetter(expected["class"], expected["reason"])
+        return
+    names = ("type", "id", "source", "subject", "time", "correlationid", "data")
+    assert [{name: event[name] for name in names} for event in told(fixture["body"])] == fixture["events"]
+
+
+def test_an_invoice_is_one_fact_by_webhook_by_poll_and_in_older_shapes() -> None:
+    names = ("invoice_finalized", "invoice_finalized_older", "invoice_polled", "invoice_paid", "invoice_paid_older")
+    assert "stripe:in_1:issued" in facts(*names)
+
+
+def test_a_payment_is_one_fact_whoever_tells_it() -> None:
+    known = facts("charge_succeeded_older", "payment_intent_succeeded_older", "invoice_paid_older")
+    received = [said for said in known.values() if said[0] == "payment.received"]
+    assert len(received) == 1
+    assert received[0][1] == "invoice:main:stripe:in_1"
+    assert received[0][2]["amount_minor"] == 11900
+
+
+def test_a_payment_of_the_newest_shape_is_one_fact_in_its_receipt() -> None:
+    known = facts("charge_succeeded", "payment_intent_succeeded")
+    assert [said[1] for said in known.values() if said[0] == "payment.received"] == ["receipt:main:stripe:pi_1"]
+
+
+def test_an_allocation_never_contradicts_the_payment_it_allocates() -> None:
+    allocated, charged = told(body("invoice_payment_paid"))[0], told(body("charge_succeeded"))[0]
+    assert allocated["id"] == charged["id"]
+    assert allocated["data"]["version"] < charged["data"]["version"], "who knows the customer holds"
+    assert charged["data"] == allocated["data"] | {"version": 2, "customer": {"payer": "cus_1"}}
+
+
+def test_the_receipt_of_a_new_shape_charge_is_linked_to_its_invoice() -> None:
+    link = next(event for event in told(body("invoice_payment_paid")) if event["type"] == "case.linked")
+    assert link["correlationid"] == "invoice:main:stripe:in_1"
+    assert link["data"]["alias"] == told(body("charge_succeeded"))[0]["correlationid"]
+
+
+def test_a_failed_attempt_is_one_fact_by_charge_by_intent_and_by_invoice() -> None:
+    known = facts("charge_failed", "payment_intent_failed")
+    assert [ident for ident, said in known.items() if said[0] == "payment.failed"] == ["stripe:pi_1:failed:ch_0"]
+    by_invoice = told(body("invoice_payment_failed_older"))[1]
+    assert by_invoice["id"] == "stripe:pi_1:failed:ch_0"
+    assert by_invoice["data"]["version"] < known["stripe:pi_1:failed:ch_0"][2]["version"]
+
+
+def test_a_refund_is_one_fact_by_webhook_and_inside_its_charge() -> None:
+    assert "stripe:re_1:issued" in facts("refund_created", "charge_refunded_older")
+
+
+def test_a_retried_webhook_gives_the_same_bytes() -> None:
+    for name in NAMES:
+        document = body(name)
+        retried = document | {"id": "evt_retry", "pending_webhooks": 1} if document.get("object") == "event" else document
+        assert mapped(retried) == mapped(document), name
+
+
+def test_a_longer_due_date_holds_over_the_first_without_a_conflict() -> None:
+    first, moved = told(body("invoice_finalized"))[0], told(body("invoice_due_date_moved"))
+    assert [event["type"] for event in moved] == ["invoice.amended", "invoice.issued"]
+    assert moved[1]["data"] == first["data"], "the original still says what it said"
+    later = body("invoice_finalized")
+    later["data"]["object"]["due_date"] = body("invoice_due_date_moved")["data"]["object"]["due_date"]
+    after = told(later)[0]
+    assert first["data"]["version"] < after["data"]["version"] < moved[0]["data"]["version"]
+
+
+@pytest.mark.parametrize(
+    ("name", "currency", "total_minor"),
+    [
+        ("invoice_yen", "JPY", 11900),
+        ("invoice_isk", "ISK", 11900),  # Stripe counts hundredths that ISO 4217 does not have
+        ("invoice_mga", "MGA", 500000),  # and none where ISO 4217 has two decimals
+        ("invoice_kwd", "KWD", 11900),
+        ("invoice_finalized", "USD", 11900),
+    ],
+)
+def test_amounts_come_out_in_iso_minor_units(name: str, currency: str, total_minor: int) -> None:
+    data = told(body(name))[0]["data"]
+    assert (data["currency"], data["total_minor"]) == (currency, total_minor)
+
+
+def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
+    for name in (
+        "invoice_paid", "invoice_paid_older", "invoice_paid_out_of_band", "invoice_paid_from_balance",
+        "invoice_paid_partly_from_balance", "invoice_paid_with_older_debt", "invoice_paid_with_payments",
+    ):  # fmt: skip
+        events = told(body(name))
+        applied = sum(event["data"]["amount_minor"] for event in events if event["type"] == "cash.applied")
+        assert applied == events[0]["data"]["total_minor"], name
+
+
+def test_a_connected_account_is_its_own_entity() -> None:
+    event = told(body("invoice_of_connected_account"))[0]
+    assert event["data"]["entity"] == "acct_7"
+    assert event["correlationid"] == "invoice:acct_7:stripe:in_1"
+    assert event["source"] == "stripe/acct_7"
+
+
+def test_records_of_one_object_share_a_key() -> None:
+    key = SOURCES["stripe"].key
+    polled, webhook = msgspec.json.encode(body("invoice_polled")), msgspec.json.encode(body("invoice_paid"))
+    assert key(polled) == key(webhook) == b"in_1"
+    assert key(b"\xff{") == b""
+    assert key(b"[1]") == b""
+
+
+def test_the_trace_of_a_record_is_carried_and_a_broken_one_costs_nothing() -> None:
+    raw = msgspec.json.encode(body("invoice_polled"))
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced, broken = map_record("stripe", raw, trace), map_record("stripe", raw, "not a trace")
+    assert not isinstance(traced, DeadLetter)
+    assert not isinstance(broken, DeadLetter)
+    assert traced[0].traceparent == trace
+    assert broken[0].traceparent is None
