@@ -297,11 +297,13 @@ OPEN_NOW: dict[str, str] = {
         SELECT class, entity, owner, count() AS value
         FROM open_cases FINAL ARRAY JOIN break_classes AS class, owners AS owner
         WHERE partition IN {partitions:Array(UInt32)} GROUP BY class, entity, owner""",
+    # `hops` is kept with the verdicts; the key's index leaves only the granules of open cases to be read.
     "tieout_hop_open_late": """
         SELECT hop.1 AS hop_name, entity, countIf(hop.2 IN ('late', 'missing')) AS value
-        FROM open_cases FINAL
-        ARRAY JOIN JSONExtract(raw, 'hops', 'Array(Tuple(name String, state String))') AS hop
-        WHERE partition IN {partitions:Array(UInt32)} GROUP BY hop_name, entity""",
+        FROM verdicts FINAL ARRAY JOIN hops AS hop
+        WHERE partition IN {partitions:Array(UInt32)} AND outcome != 'ok' AND case_key IN (
+            SELECT case_key FROM open_cases WHERE partition IN {partitions:Array(UInt32)} AND NOT is_deleted)
+        GROUP BY hop_name, entity""",
 }
 
 OpenNow = Mapping[str, Mapping[tuple[str, ...], int]]

@@ -1,6 +1,7 @@
 """What a worker is told at its start. Every limit has a name, a default and a metric (docs/limits.md)."""
 
 import os
+import secrets
 import socket
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ class Settings:
     store_url: str = field(default_factory=lambda: os.environ.get("TIEOUT_STORE", "http://127.0.0.1:8124"))
     database: str = "tieout"
     group: str = "tieout"
-    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    # One life of one process: an epoch belongs to it alone, also where a container gives every life the same pid.
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}")
     sources: tuple[str, ...] = ("canonical", "stripe", "xero_tables", "receivables_csv")
     policy_path: str | None = None
     dashboard_url: str = field(default_factory=lambda: os.environ.get("TIEOUT_DASHBOARD", "http://127.0.0.1:8501"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures_kafka", "tests.fixtures_store"]
+pytest_plugins = ["tests.fixtures_kafka", "tests.fixtures_store", "tests.fixtures_worker"]
 
 # A mistake in a pure function is told in seconds, before any broker or browser has started.
 ORDER = ("unit", "property", "scenarios", "sources", "simulation", "conformance", "integration", "dashboard")
