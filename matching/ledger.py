@@ -27,13 +27,13 @@ class Ledger:
 
     __slots__ = (
         "base_currency", "base_minor", "base_tax_minor", "control_lines", "is_other_currency", "name", "net_minor",
-        "postings", "sign", "stands_since", "tax_lines", "tax_minor",
+        "postings", "role", "sign", "tax_lines", "tax_minor",
     )  # fmt: skip
 
     def __init__(self, name: str, postings: Sequence[Any], role: str, sign: int, currency: str | None) -> None:
         self.name = name
         self.postings = postings
-        self.sign = sign
+        self.role, self.sign = role, sign
         self.base_currency: str = postings[0].data.base_currency
         self.control_lines = self.tax_lines = 0
         self.net_minor: int | None = 0
@@ -42,13 +42,13 @@ class Ledger:
         self.base_tax_minor: int | None = 0
         self.is_other_currency = False
         for posting in postings:
-            self._add(posting.data, role, currency)
+            self._add(posting.data, currency)
 
-    def _add(self, posting: Any, role: str, currency: str | None) -> None:
+    def _add(self, posting: Any, currency: str | None) -> None:
         if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
             self.is_other_currency = True
         in_base = posting.base_currency == currency
-        sign = self.sign
+        role, sign = self.role, self.sign
         for line in posting.lines:
             if line.role == role:
                 self.control_lines += 1
@@ -82,6 +82,14 @@ class Ledger:
             (p for p in self.postings if p.type == "posting.recorded" and p.data.document_id not in undone),
             key=moment,
         )
+
+    def books(self, posting: Any) -> bool:
+        """Whether the posting puts the document into the ledger, rather than takes it back."""
+        return posting.type == "posting.recorded" and self._net_of(posting) > 0
+
+    def _net_of(self, posting: Any) -> int:
+        amounts = (line.base_minor if line.amount_minor is None else line.amount_minor for line in posting.data.lines if line.role == self.role)  # fmt: skip
+        return sum(self.sign * (amount or 0) for amount in amounts)
 
     def last_booked_at(self) -> datetime:
         return max(moment(posting) for posting in self.postings)

@@ -226,11 +226,11 @@ def orphan_payment(view: View) -> Answer:
         return _ORPHAN_PASS
     if view.ledgers:
         return _ORPHAN_POSTED
-    evidence: Sequence[Any] = settlement.payments or view.of("cash.applied") or view.facts
+    evidence: Sequence[Any] = settlement.payments or (*view.of("cash.applied"), *view.of("cash.unapplied"))
     if waits_for_document(view, min(map(moment, evidence))):
         return _ORPHAN_WAITING
     received = settlement.received_minor or settlement.applied_minor + settlement.reductions_minor
-    if settlement.payments and received <= 0:
+    if received <= 0:
         return _ORPHAN_PASS
     currency = evidence[0].data.currency
     return failed(

@@ -57,9 +57,10 @@ _CUTOFF_NONE = not_applicable("cutoff", "no posting of a document in this case")
 def cutoff(view: View) -> Answer:
     """The document is booked in its own accounting period (calendar month), before that period is usually closed.
 
-    Fails where a posting was booked after the period's end plus policy's grace days, or where what stands lies in
-    another period than the document. It looks at every posting, also those since reversed: netting over a document's
-    life would hide that a closed period was changed. Whether it is a break is policy's to say (`cutoff.is_break`).
+    Fails where a posting was booked after the period's end plus policy's grace days, or into another period than the
+    document's. It looks at every posting, also those since reversed: netting over a document's life would hide that it
+    was in the wrong period, or that a closed one was changed. Taking back is free to lie in a later period. Whether it
+    is a break is policy's to say (`cutoff.is_break`).
     """
     if view.document is None or not view.ledgers:
         return _CUTOFF_NONE
@@ -67,7 +68,7 @@ def cutoff(view: View) -> Answer:
     for ledger in view.ledgers:
         for posting in ledger.postings:
             booked_into = posting.data.accounting_date or posting.time.date()
-            if _month(booked_into) != _month(own) and posting in ledger.standing_postings():
+            if _month(booked_into) != _month(own) and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
             if moment(posting) >= _closes_at(booked_into, view.policy.cutoff.grace_days):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")

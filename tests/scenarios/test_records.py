@@ -80,11 +80,11 @@ ROWS = (
     Row("a manual journal out of balance", (journal("45.00"),), "3d", "break", "amount", "5.00"),
     Row("a customer record", (tell("customer.changed", "C-1", "0", case="index:acme-us:crm:C-1", name="Example Ltd"),), "3d", "ok"),
     # Cut-off: the period of the invoice is March.
-    Row("booked on 5 April, inside the grace", (invoice("120.00"), posting("120.00", "35d", accounting_date="2026-03-01"), *PAID), "40d", "ok",
+    Row("booked on 10 April, inside the grace", (invoice("120.00"), posting("120.00", "40d", accounting_date="2026-03-01"), *PAID), "50d", "ok",
         controls={"cutoff": "pass"}),
-    Row("booked into March on 6 April: seen, and no break by default", (invoice("120.00"), posting("120.00", "36d", accounting_date="2026-03-01"), *PAID), "40d", "ok",
+    Row("booked into March on 11 April: seen, and no break by default", (invoice("120.00"), posting("120.00", "41d", accounting_date="2026-03-01"), *PAID), "50d", "ok",
         controls={"cutoff": "fail"}),
-    Row("booked into March on 6 April, and policy minds", (invoice("120.00"), posting("120.00", "36d", accounting_date="2026-03-01"), *PAID), "40d", "break",
+    Row("booked into March on 11 April, and policy minds", (invoice("120.00"), posting("120.00", "41d", accounting_date="2026-03-01"), *PAID), "50d", "break",
         "cutoff", "120.00", policy=CUTOFF),
     Row("booked into April", (invoice("120.00"), posting("120.00", "1m", accounting_date="2026-04-01"), *PAID), "40d", "break", "cutoff", policy=CUTOFF),
     Row("row 4: booked late, reversed and booked back into its period", (

@@ -1,0 +1,96 @@
+"""Policy: defaults, what a file of one's own changes, and errors that say where."""
+
+import pytest
+
+from canonical.ids import CASE_KINDS
+from matching.controls import CONTROLS, NAMES
+from matching.hops import HOPS
+from matching.policy import PolicyError, load
+
+DEFAULT = load()
+
+
+def test_the_three_business_slas_are_the_defaults() -> None:
+    terms = DEFAULT.terms
+    slas = {
+        name: (terms.elapsed(name, "any").target_s, terms.elapsed(name, "any").missing_after_s)
+        for name in ("quote_to_subscription", "invoice_to_posting", "payment_to_application")
+    }
+    assert slas == {
+        "quote_to_subscription": (3_600, 86_400),
+        "invoice_to_posting": (900, 86_400),
+        "payment_to_application": (14_400, 172_800),
+    }
+    assert all(terms.elapsed(name, "any").late_is_break for name in slas)
+    payment = terms.payment("any")
+    assert (payment.terms_days, payment.missing_after_s, payment.late_is_break) == (30, 30 * 86_400, False)
+
+
+def test_a_file_of_ones_own_says_only_what_differs() -> None:
+    policy = load("[hops.invoice_to_posting]\ntarget_s = 60\n[owners]\namount = 'crm'\n")
+    assert policy.terms.elapsed("invoice_to_posting", "x").target_s == 60
+    assert policy.terms.elapsed("invoice_to_posting", "x").missing_after_s == 86_400
+    assert (policy.owners["amount"], policy.owners["tax"]) == ("crm", DEFAULT.owners["tax"])
+
+
+def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
+    policy = load("[hops.invoice_to_posting.entities.acme-de]\ntarget_s = 86_400\nawaits = 'sap'\n[hops.invoice_to_payment.entities.acme-de]\nterms_days = 14")  # fmt: skip
+    own, other = (policy.terms.elapsed("invoice_to_posting", entity) for entity in ("acme-de", "acme-us"))
+    assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
+    assert (other.target_s, other.awaits) == (900, "erp")
+    assert [policy.terms.payment(entity).terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
+
+
+def test_a_system_expects_what_the_default_does_and_what_it_says() -> None:
+    policy = load("[expect.default]\nsubscription = false\n[expect.ledgerless]\nposting = false\n")
+    own, other = policy.terms.expectation("ledgerless"), policy.terms.expectation("unknown")
+    assert (own.posting, own.payment, own.subscription) == (False, True, False)
+    assert (other.posting, other.subscription) == (True, False)
+    assert policy.terms.expectation("receivables_csv").posting is False
+
+
+def test_the_hash_is_of_what_holds_and_not_of_how_it_is_written() -> None:
+    assert load("").hash == load(None).hash == load("[cutoff]\ngrace_days = 10 # as before\n").hash
+    assert load("[cutoff]\ngrace_days = 6").hash != DEFAULT.hash
+    assert len(DEFAULT.hash) == 16
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        DEFAULT.cutoff.grace_days = 7  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[hops.invoice_to_posting]\n\ntarget_s = '15 min'", r"hops\.invoice_to_posting\.target_s \(line 3\).*integer"),
+        ("[hops.invoice_to_posting]\ntarget = 900", r"hops\.invoice_to_posting\.target \(line 2\).*not permitted"),
+        ("[tolerances]\namount_minor = 1", r"tolerances \(line 1\).*not permitted"),
+        ("[tolerance]\namount_minor = -1", r"tolerance\.amount_minor \(line 2\).*greater than or equal to 0"),
+        ("[tolerance]\namount_minor = 1.5", r"tolerance\.amount_minor \(line 2\)"),
+        ("[tolerance]\namount_minor = true", r"tolerance\.amount_minor \(line 2\)"),
+        ("[mandatory]\ninvoice = ['amount', 'taxes']", r"mandatory\.invoice\.1 \(line 2\)"),
+        ("[mandatory]\nbill = ['amount']", r"mandatory\.bill \(line 2\)"),
+        ("[owners]\namount = 'nobody'", r"owners\.amount \(line 2\)"),
+        ("[owners]\nno_such_class = 'finance'", r"owners\.no_such_class \(line 2\)"),
+        ("[limits]\nfacts_per_case = 0", r"limits\.facts_per_case \(line 2\)"),
+        ("expect = 3", r"expect \(line 1\)"),
+        ("[hops.invoice_to_posting.entities.acme-de]\nterms_days = 3", r"entities\.acme-de\.terms_days \(line 2\)"),
+        ("[hops\ntarget_s = 1", r"not TOML.*line 1"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_file_names_its_key_and_line(text: str, said: str) -> None:
+    with pytest.raises(PolicyError, match=said):
+        load(text)
+
+
+def test_every_kind_of_case_has_its_controls_and_every_mandatory_one_is_asked() -> None:
+    assert set(CONTROLS) == set(CASE_KINDS) == set(DEFAULT.mandatory)
+    for kind, names in DEFAULT.mandatory.items():
+        assert set(names) <= set(NAMES[kind])
+    assert all(control.__doc__ for controls in CONTROLS.values() for control in controls)
+    assert set(HOPS) <= set(CASE_KINDS)
+
+
+def test_every_class_with_an_owner_has_a_severity() -> None:
+    assert set(DEFAULT.owners) == set(DEFAULT.severity)
