@@ -1,0 +1,177 @@
+"""Operations: how far behind, how fast, and what was refused; for those who run it."""
+
+from base64 import b64decode
+from typing import NamedTuple
+
+import streamlit as st
+
+from dashboard import queries
+from dashboard.components import live, page_of_address, show, title, turn_pages, zone
+from dashboard.markup import (
+    NOTHING,
+    Column,
+    Html,
+    case_link,
+    clock_text,
+    count,
+    duration,
+    fill,
+    join,
+    moment,
+    panel,
+    several,
+    table,
+    words,
+)
+from dashboard.store import Row, ask
+
+LATENCY_WINDOW_S = 900
+MINUTES = 60
+LETTERS_A_PAGE = 20
+SHOWN_BYTES = 4_096
+STEPS = {"event": "Event happened → visible", "first_seen": "Case first seen → visible", "judged": "Judged → visible"}
+
+
+class Known(NamedTuple):
+    fast: list[Row]
+    minutes: list[Row]
+    positions: list[Row]
+    pages: int
+    letter_classes: list[Row]
+    letters: list[Row]
+
+
+def load(page: int) -> Known:
+    classes = ask(queries.DEAD_LETTERS_BY_CLASS)
+    return Known(
+        ask(queries.HOW_FAST, window_s=LATENCY_WINDOW_S),
+        ask(queries.VERDICTS_PER_MINUTE, minutes=MINUTES),
+        ask(queries.POSITIONS),
+        -(-sum(row["records"] for row in classes) // LETTERS_A_PAGE),
+        classes,
+        ask(
+            queries.DEAD_LETTERS_CHOSEN,
+            classes=[],
+            most=LETTERS_A_PAGE,
+            skip=(page - 1) * LETTERS_A_PAGE,
+            shown_bytes=SHOWN_BYTES,
+        ),
+    )
+
+
+def draw(known: Known) -> None:
+    left, right = st.columns([0.5, 0.5], gap="medium")
+    with left:
+        show(latency_panel(known.fast))
+        show(minutes_panel(known.minutes))
+    with right:
+        show(positions_panel(known.positions))
+    show(letters_panel(known.letter_classes, known.letters))
+    if known.pages > 1:
+        turn_pages(page, known.pages)
+
+
+def latency_panel(rows: list[Row]) -> Html:
+    columns = (
+        Column("Step", "wide"), Column("p50", "number"), Column("p95", "number"), Column("p99", "number"),
+        Column("Worst", "number"), Column("Verdicts", "number"),
+    )  # fmt: skip
+    cells = [
+        (
+            STEPS.get(row["step"], row["step"]),
+            *map(duration, row["percentiles_s"]),
+            duration(row["worst_s"]),
+            count(row["verdicts"]),
+        )
+        for row in rows
+    ]
+    empty = "No verdict changed in the last 15 minutes."
+    return panel(
+        "Verdict latency",
+        table(columns, cells, empty=empty, label="Verdict latency"),
+        "verdicts of the last 15 minutes",
+    )
+
+
+def minutes_panel(rows: list[Row]) -> Html:
+    bars = join(
+        fill(
+            '<i style="height:{}%" title="{}: {} verdicts"></i>',
+            f"{row['share_of_most'] * 100:.1f}",
+            clock(row),
+            row["verdicts"],
+        )
+        for row in rows
+    )
+    ends = (clock(rows[0]), clock(rows[-1])) if rows else (NOTHING, NOTHING)
+    body = fill('<div class="minutes">{}</div><p class="ends"><span>{}</span><span>{}</span></p>', bars, *ends)
+    newest = rows[-1]["verdicts"] if rows else 0
+    return panel("Changed verdicts a minute", body, fill("{} in this minute", count(newest)))
+
+
+def clock(row: Row) -> str:
+    return clock_text(row["minute"], zone())
+
+
+def positions_panel(rows: list[Row]) -> Html:
+    columns = (
+        Column("Topic"), Column("Partition", "number"), Column("Next offset", "number"), Column("Lag", "number"),
+        Column("Flushed", "number"), Column("Epoch", "number"), Column("Worker"),
+    )  # fmt: skip
+    cells = [
+        (
+            row["topic"],
+            row["partition"],
+            count(row["next_offset"]),
+            fill('<b class="bad">{}</b>', count(row["lag"])) if row["lag"] else count(0),
+            fill("{} ago", duration(max(0.0, row["flushed_age_s"]))),
+            count(row["epoch"]),
+            row["worker"] or NOTHING,
+        )
+        for row in rows
+    ]
+    body = table(columns, cells, empty="No worker has flushed yet.", label="Positions")
+    return panel("Positions", fill('<div class="tall">{}</div>', body), "next offset to read, by partition")
+
+
+def letters_panel(classes: list[Row], letters: list[Row]) -> Html:
+    note = ", ".join(f"{words(row['class'])} {row['records']:,}" for row in classes)
+    body = (
+        fill('<ol class="letters">{}</ol>', join(map(letter, letters)))
+        if letters
+        else fill('<p class="nothing">No record was refused.</p>')
+    )
+    return panel("Dead letters", body, note)
+
+
+def letter(row: Row) -> Html:
+    case = fill(" · case {}", case_link(row["correlation_id"], row["correlation_id"])) if row["correlation_id"] else ""
+    return fill(
+        '<li><details><summary><span class="chip break">{kind}</span> <b>{reason}</b>'
+        '<span class="right">{at}</span></summary><p class="position">{topic}/{partition} at offset {offset} · refused at {stage} · '
+        "source {source} · key {key} · headers {headers}{case}</p><pre>{original}</pre><p class=\"position\">{cut}</p></details></li>",
+        kind=words(row["class"]), reason=row["reason"], at=moment(row["failed_at"], zone()), topic=row["topic"],
+        partition=row["partition"], offset=row["offset"], stage=row["stage"], source=row["source"] or NOTHING,
+        key=row["key"] or NOTHING, headers=row["headers"] or NOTHING, case=case,
+        original=bytes_text(b64decode(row["original_base64"])),
+        cut=several(row["original_bytes"], "byte") + (f", the first {SHOWN_BYTES:,} shown" if row["original_bytes"] > SHOWN_BYTES else ""),
+    )  # fmt: skip
+
+
+def bytes_text(original: bytes) -> str:
+    """As text where it is text; otherwise sixteen bytes a line, in hex and in what can be printed."""
+    try:
+        text = original.decode()
+        if all(char.isprintable() or char in "\r\n\t" for char in text):
+            return text
+    except UnicodeDecodeError:
+        pass
+    lines = (original[start : start + 16] for start in range(0, len(original), 16))
+    return "\n".join(
+        f"{line.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in line)}" for line in lines
+    )
+
+
+title("Operations", "lag, speed and what was refused")
+page = page_of_address()
+live(f"operations {page}", lambda: load(page), draw)

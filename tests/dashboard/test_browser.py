@@ -1,0 +1,320 @@
+"""The dashboard as its readers meet it: the real server, the real embedded store, a real headless Chromium.
+
+Pictures of every page are left in the test's temporary directory; TIEOUT_SCREENSHOTS names another one to keep them.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dashboard.launch import run
+from sinks.migrate import migrate
+from tests.dashboard import cases
+from tests.fixtures_store import StoreProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S = 60
+PATIENCE_MS = 30_000
+SIZES = {"small": (1280, 800), "large": (1600, 1000)}
+
+
+class Dashboard:
+    """A dashboard process over one store, ended by its own pid."""
+
+    def __init__(self, store_url: str, log: Path):
+        self.launch = run(port=_free_port(), store_url=store_url)
+        self._log = log.open("wb")
+        self._child = subprocess.Popen(self.launch.command, env=self.launch.env, stdout=self._log, stderr=self._log)
+        self.url = self.launch.url
+        self.log = log
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            assert self._child.poll() is None, self.log.read_text()
+            try:
+                with urllib.request.urlopen(self.launch.health_url, timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise TimeoutError(f"no dashboard at {self.url} within {START_S} s: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        self._log.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start_dashboard(tmp_path: Path) -> Iterator[Callable[[str], Dashboard]]:
+    started: list[Dashboard] = []
+
+    def start(store_url: str) -> Dashboard:
+        started.append(Dashboard(store_url, tmp_path / "dashboard.log"))
+        return started[-1]
+
+    yield start
+    for dashboard in started:
+        dashboard.stop()
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """A dashboard over the whole hand-made company; its tests only read."""
+    folder = tmp_path_factory.mktemp("company")
+    store = StoreProcess(folder / "store").start()
+    client = store.client()
+    migrate(client)
+    cases.fill(client, datetime.now(UTC))
+    cases.write_cases(client, cases.many_breaks(datetime.now(UTC), 60), first_seq=1000)
+    dashboard = Dashboard(store.url, folder / "dashboard.log")
+    yield dashboard
+    dashboard.stop()
+    store.kill()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: install the package `chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One reader's tab, and all it complained of or fetched from elsewhere."""
+
+    def __init__(self, browser: Browser, size: str = "small"):
+        width, height = SIZES[size]
+        self._context = browser.new_context(viewport={"width": width, "height": height}, timezone_id="Asia/Tokyo")
+        self.page: Page = self._context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.complaints: list[str] = []
+        self.loads = 0
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error {error}"))
+        self.page.on("request", self._fetched)
+        self.page.on("load", self._loaded)
+
+    def _heard(self, message) -> None:
+        if message.type == "error":
+            self.complaints.append(f"{message.text} {message.location}")
+
+    def _fetched(self, request) -> None:
+        if not request.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")):
+            self.complaints.append(f"fetched {request.url}")
+
+    def _loaded(self, _page) -> None:
+        self.loads += 1
+
+    def close(self) -> None:
+        self._context.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:
+    """A tab; at the end it must have had nothing to complain of."""
+    tab = Visit(chromium)
+    yield tab
+    tab.close()
+    assert tab.complaints == []
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[[Page, str], None]:
+    folder = Path(os.environ.get("TIEOUT_SCREENSHOTS", tmp_path))
+    return lambda page, name: page.screenshot(path=folder / f"{name}.png", full_page=False)
+
+
+def shown(page: Page, text: str) -> None:
+    expect(page.get_by_text(text).first).to_be_visible(timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/", "Money by entity and currency"),
+        ("/breaks", "Open breaks"),
+        ("/operations", "Dead letters"),
+        ("/case?key=invoice:acme-us:billing:INV-1005", "Timeline across the systems"),
+    ],
+)
+def test_every_page_loads_at_both_sizes_and_fits_its_width(
+    company: Dashboard, chromium: Browser, picture, path: str, says: str, size: str
+) -> None:
+    tab = Visit(chromium, size)
+    tab.page.goto(company.url + path)
+    shown(tab.page, says)
+    shown(tab.page, "newest verdict")
+    picture(tab.page, f"{path.strip('/').partition('?')[0] or 'overview'}-{size}")
+    sticks_out = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    tab.close()
+    assert tab.complaints == []
+    assert sticks_out <= 0
+
+
+def test_a_break_is_found_by_its_payment_and_opened_without_a_reload(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks")
+    shown(visit.page, "Open breaks")
+    search = visit.page.get_by_label("Search")
+    search.fill("PAY-INV-1007")
+    search.press("Enter")
+    shown(visit.page, "1 break in 1 case")
+    expect(visit.page).to_have_url(f"{company.url}/breaks?search=PAY-INV-1007")
+    visit.page.get_by_role("link", name="INV-1007").click()
+    shown(visit.page, "The customer paid 900.00 USD less than invoiced.")
+    expect(visit.page).to_have_url(f"{company.url}/case?key=invoice%3Aacme-us%3Abilling%3AINV-1007")
+    assert visit.loads == 1
+
+
+def test_a_tied_out_case_is_found_by_search_too(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?search=PAY-INV-2004")
+    shown(visit.page, "Cases without a break that match")
+    visit.page.get_by_role("link", name="INV-2004").click()
+    expect(visit.page.get_by_role("heading", name="INV-2004")).to_be_visible(timeout=PATIENCE_MS)
+    shown(visit.page, "Tied out")
+
+
+def test_a_deep_link_opens_the_very_case_with_its_events_as_they_came(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/case?key=invoice:acme-kw:billing:INV-1004")
+    expect(visit.page.get_by_role("heading", name="INV-1004")).to_be_visible(timeout=PATIENCE_MS)
+    shown(visit.page, "one posting of 5,750.250 KWD")
+    visit.page.locator(".evidence summary").first.click()
+    record = visit.page.locator(".evidence pre").first
+    expect(record).to_contain_text('"correlationid": "invoice:acme-kw:billing:INV-1004"')
+    visit.page.wait_for_timeout(5_000)  # two refreshes must not close what the reader opened
+    expect(record).to_be_visible()
+
+
+def test_a_deep_link_carries_the_filters(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?class=sla&entity=acme-jp")
+    shown(visit.page, "1 break in 1 case")
+    expect(visit.page.get_by_role("link", name="INV-1003")).to_be_visible()
+    visit.page.get_by_role("link", name="Overview").click()
+    shown(visit.page, "Money by entity and currency")
+    visit.page.go_back()
+    shown(visit.page, "1 break in 1 case")
+
+
+def test_choosing_a_filter_sorts_and_pages_through_the_store(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?sort=document")
+    expect(visit.page.locator(".case-link").first).to_have_text("INV-1001", timeout=PATIENCE_MS)
+    visit.page.get_by_role("button", name="Page 3").click()
+    shown(visit.page, "INV-5059")
+    expect(visit.page).to_have_url(f"{company.url}/breaks?sort=document&page=3")
+    visit.page.get_by_label("Currency").click()
+    visit.page.get_by_role("option", name="JPY").click()
+    shown(visit.page, "1 break in 1 case")
+    expect(visit.page).to_have_url(f"{company.url}/breaks?currency=JPY&sort=document")
+
+
+def test_hostile_text_is_shown_and_never_run(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/case?key=invoice:acme-us:billing:INV-1009")
+    shown(visit.page, "<script>console.error(2)</script>")
+    assert visit.page.locator(".panel img, .panel script").count() == 0
+
+
+def test_a_key_that_no_case_has_is_said_plainly(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/case?key=invoice:nobody:billing:X")
+    shown(visit.page, "No such case")
+
+
+def test_times_are_in_the_readers_zone_with_utc_on_hover(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/case?key=invoice:acme-us:billing:INV-1005")
+    at = visit.page.locator(".timeline time").first
+    expect(at).to_be_visible(timeout=PATIENCE_MS)
+    utc = datetime.strptime(at.get_attribute("title") or "", "%Y-%m-%d %H:%M:%S.%f UTC")
+    assert f"{utc + timedelta(hours=9):%H:%M:%S}" in at.inner_text()
+    shown(visit.page, "times in Asia/Tokyo")
+
+
+def test_no_streamlit_menu_or_deploy_button_is_seen(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(company.url)
+    shown(visit.page, "Money by entity and currency")
+    for noise in ("stMainMenu", "stAppDeployButton", "stStatusWidget", "stHeader"):
+        expect(visit.page.get_by_test_id(noise)).to_be_hidden()
+
+
+def test_an_empty_store_says_how_to_begin_and_fills_itself(
+    store_process: StoreProcess, start_dashboard: Callable[[str], Dashboard], visit: Visit, picture
+) -> None:
+    dashboard = start_dashboard(store_process.url)
+    visit.page.goto(dashboard.url)
+    shown(visit.page, "No events yet")
+    picture(visit.page, "empty")
+    cases.fill(store_process.client(), datetime.now(UTC))
+    shown(visit.page, "Money by entity and currency")
+    assert visit.loads == 1
+
+
+def test_a_store_without_tables_says_what_to_run(
+    start_store: Callable[..., StoreProcess], start_dashboard: Callable[[str], Dashboard], visit: Visit
+) -> None:
+    dashboard = start_dashboard(start_store().url)
+    visit.page.goto(dashboard.url)
+    shown(visit.page, "The store has no tables yet.")
+
+
+def test_a_stopped_store_is_said_and_its_return_needs_no_reload(
+    store_process: StoreProcess, start_dashboard: Callable[[str], Dashboard], visit: Visit, picture
+) -> None:
+    cases.fill(store_process.client(), datetime.now(UTC))
+    dashboard = start_dashboard(store_process.url)
+    visit.page.goto(dashboard.url)
+    shown(visit.page, "Money by entity and currency")
+    store_process.stop()
+    shown(visit.page, "does not answer.")
+    shown(visit.page, "Below is what was known at")
+    shown(visit.page, "store not reached")
+    picture(visit.page, "store-stopped")
+    store_process.start()
+    expect(visit.page.get_by_role("alert")).to_have_count(0, timeout=PATIENCE_MS)
+    shown(visit.page, "newest verdict")
+    assert visit.loads == 1
+    assert "Traceback" not in visit.page.content()
+
+
+def test_a_store_that_was_never_there_is_said_and_awaited(
+    store_process: StoreProcess, start_dashboard: Callable[[str], Dashboard], visit: Visit
+) -> None:
+    cases.fill(store_process.client(), datetime.now(UTC))
+    store_process.stop()
+    dashboard = start_dashboard(store_process.url)
+    visit.page.goto(f"{dashboard.url}/breaks")
+    shown(visit.page, "does not answer.")
+    store_process.start()
+    shown(visit.page, "11 breaks in 10 cases")
+    assert visit.loads == 1
