@@ -13,7 +13,7 @@ from canonical.contracts import dataschema, is_accepted
 from canonical.dead_letters import DeadLetter
 from canonical.events import EVENTS, Event
 from canonical.money import EXPONENTS
-from canonical.records import decode
+from canonical.records import admit
 from canonical.structs import RecordError
 from sources.fields import Record, Refused, parse, shown
 
@@ -22,7 +22,7 @@ _CURRENCIES = ("currency", "base_currency", "from_currency")
 
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
     try:
-        event = decode(body)
+        event = admit(body)  # refuses a field given twice too
     except RecordError as error:
         record = parse(body)  # refuses what is no JSON object, in its own words
         raise _refusal(record, str(error)) from None

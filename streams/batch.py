@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from canonical.dead_letters import DeadLetter
-from canonical.structs import RecordError, decode
+from canonical.structs import RecordError, admit, decode
 from matching.case import Case
 from matching.judge import judge
 from matching.policy import Policy
@@ -52,7 +52,7 @@ def reconcile(
 
 def _take(record: bytes, number: int, runs: "_Runs", on_dead_letter: OnDeadLetter) -> None:
     try:
-        event = decode(record)
+        event = admit(record)
     except RecordError as error:
         on_dead_letter(number, record, _letter(record, error))
         return
