@@ -1,13 +1,13 @@
-"""ClickHouse's HTTP interface over one embedded database: what a ClickHouse server is to `clickhouse-connect`, without one.
+"""ClickHouse's HTTP interface over one embedded database: to `clickhouse-connect` what a ClickHouse server is.
 
-- `serve` owns the directory and the port until SIGTERM or SIGINT, then stops cleanly. It listens on 127.0.0.1 unless told
-  otherwise and knows no users: whoever reaches the port may do everything. A browser's page may not: a request with
-  an Origin, or for a Host that is not this machine, is refused.
-- An insert is answered after its rows are on disk (the tables are created with fsync_after_insert): kill -9 loses nothing
-  that was answered. A refused insert answers 4xx or 5xx with `X-ClickHouse-Exception-Code`, and stores nothing.
+- `serve` owns the directory and the port until SIGTERM or SIGINT, then stops cleanly. It listens on 127.0.0.1 unless
+  told otherwise and knows no users: whoever reaches the port may do everything. A browser's page may not: a request
+  with an Origin, or for a Host that is not this machine, is refused.
+- An insert is answered after its rows are on disk (the tables are created with fsync_after_insert): kill -9 loses
+  nothing that was answered. A refused insert answers 4xx or 5xx with `X-ClickHouse-Exception-Code`.
 - `wait_end_of_query=1` (clickhouse-connect's default for results it keeps) is answered whole; without it, a SELECT in a
-  format whose chunks can follow each other is streamed, with a chunk at a time in memory. An error in mid-stream cuts the
-  connection, which the client reports: half a result never looks whole.
+  format whose chunks can follow each other is streamed, with a few chunks at a time in memory. An error in mid-stream
+  cuts the connection, which the client reports: half a result never looks whole.
 - Sessions, users and roles are accepted and ignored; a setting ClickHouse does not know is refused.
 """
 
@@ -73,8 +73,9 @@ _INSERT = re.compile(
     re.IGNORECASE,
 )
 _INPUT_FUNCTION = re.compile(rb"\A\s*INSERT\b.*\bFROM\s+input\s*\(", re.IGNORECASE | re.DOTALL)
-_STATUS = {60: 404, 81: 404, 62: 400, 47: 400, 46: 400, 42: 400, 36: 400, 115: 400, 457: 400, 27: 400, 33: 400, 117: 400,
-           26: 400, 16: 400, 159: 408, 202: 503, 241: 500, 164: 403}  # fmt: skip
+_STATUS = {60: 404, 81: 404, 164: 403, 159: 408, 202: 503, 241: 500} | dict.fromkeys(
+    (16, 26, 27, 33, 36, 42, 46, 47, 62, 115, 117, 456, 457), 400
+)
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "gzip": cramjam.gzip.decompress,
     "zstd": cramjam.zstd.decompress,
@@ -232,8 +233,12 @@ class _Face:
 
 
 async def _send(
-    request: web.Request, queue: "asyncio.Queue[bytes | None]", done: "asyncio.Future[None]", headers: CIMultiDict[str], encoding: str | None
-) -> web.StreamResponse:  # fmt: skip
+    request: web.Request,
+    queue: "asyncio.Queue[bytes | None]",
+    done: "asyncio.Future[None]",
+    headers: CIMultiDict[str],
+    encoding: str | None,
+) -> web.StreamResponse:
     first = await queue.get()
     if first is None:
         done.result()  # an error before the first byte is an ordinary one

@@ -1,7 +1,7 @@
 """Numbered migrations, forward and backward, over any ClickHouse that speaks HTTP.
 
-- A migration is a pair `migrations/NNNN_name.up.sql` and `.down.sql`; statements end with `;` at the end of a line. Each
-  statement can be run again (IF NOT EXISTS, IF EXISTS): DDL has no transactions, so a migration that was cut off is run again.
+- A migration is a pair `migrations/NNNN_name.up.sql` and `.down.sql`; statements end with `;` at the end of a line.
+  Each can be run again (IF NOT EXISTS, IF EXISTS): DDL has no transactions, so one that was cut off is run again.
 - An applied migration is never edited: its checksum is stored, and a difference is refused before anything is run.
 - `migrate` creates the client's database where it is missing. Applied twice it does nothing.
 """

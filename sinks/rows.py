@@ -78,7 +78,7 @@ class PositionRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """A refused record: `original` and `key` are the bytes as they came, `headers` JSON, `failure_class` one of four."""
+    """A refused record: `original` and `key` as they came, `headers` as JSON, `failure_class` one of the four."""
 
     topic: str
     partition: int
