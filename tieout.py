@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -47,7 +47,7 @@ def main() -> None:
     from streams.supervisor import follow_parent
 
     follow_parent()
-    app()
+    app(prog_name="tieout")
 
 
 @app.callback(invoke_without_command=True)
@@ -365,6 +365,29 @@ def broker(address_file: Path) -> None:
     from streams.embedded_broker import serve
 
     serve(address_file, sources=list(SOURCES))
+
+
+@app.command(hidden=True)
+def generate(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    rate: Annotated[float, typer.Option(help="Events a second, about.", min=0.1)] = 20.0,
+    seed: Annotated[int, typer.Option(help="Which company.")] = 1,
+) -> None:
+    """Send the life of a made-up company: the last weeks at once, then new events as they happen, until SIGTERM.
+
+    Example: tieout generate --rate 50
+    """
+    from datetime import UTC, datetime
+
+    from company.live import live
+    from streams import sender
+    from streams.doctor import Unreachable, reach_broker
+    from streams.supervisor import interrupt_on_signals
+
+    interrupt_on_signals()
+    with _mistakes(Unreachable, sender.NoTopic), suppress(KeyboardInterrupt):
+        reach_broker(bootstrap)
+        sender.play(bootstrap, live(seed, datetime.now(UTC), rate))
 
 
 class _Refused:

@@ -55,7 +55,7 @@ def run(plan: Plan, command: Sequence[str], say: Callable[[str], None]) -> None:
         _prepare(plan, bootstrap)
         where = {"TIEOUT_BOOTSTRAP": bootstrap, "TIEOUT_STORE": plan.store_url, "TIEOUT_DASHBOARD": plan.url}
         processes.start("worker", [*command, "worker", "--metrics-port", str(plan.metrics_port)], where)
-        processes.start("generator", [*command, "generate", str(plan.folder), "--rate", str(plan.rate_per_s)], where)
+        processes.start("generator", [*command, "generate", "--rate", str(plan.rate_per_s)], where)
         processes.start("dashboard", [*command, "dashboard", "--port", str(plan.port)], where)
         processes.wait_for("the first verdicts", lambda: _verdicts(plan.store_url), VERDICTS_LIMIT_S)
         processes.wait_for("the dashboard", lambda: _get(f"{plan.url}/_stcore/health"), PAGES_LIMIT_S)

@@ -7,11 +7,13 @@ unsaid. The key is the provider's document id, so that one document's records st
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
 from streams.publisher import producer_config
+from streams.topics import raw_topic
 
 METADATA_TIMEOUT_S = 5.0
 FLUSH_TIMEOUT_S = 150.0
@@ -85,6 +87,32 @@ def produce(made: Producer, topic: str, message: Message, sent: Sent) -> None:
         else:
             made.poll(0)
             return
+
+
+class Delivery(Protocol):
+    """A record that is to be sent at a time, as a generator of records gives it."""
+
+    @property
+    def deliver_at(self) -> datetime: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+def play(bootstrap: str, deliveries: Iterable[Delivery]) -> None:
+    """Sends each when its time has come, to its source's topic. Raises RuntimeError where one could not be delivered."""
+    producers: dict[str, Producer] = {}
+    sent = Sent()
+    for delivery in deliveries:
+        topic = raw_topic(delivery.source)
+        made = producers.get(topic) or producers.setdefault(topic, producer(bootstrap, topic))
+        _serve_until(made, time.monotonic() + (delivery.deliver_at - datetime.now(UTC)).total_seconds())
+        produce(made, topic, Message(delivery.key, delivery.body), sent)
+        if sent.failures:
+            raise RuntimeError(f"a record was not delivered: {next(iter(sent.failures))}")
 
 
 def _serve_until(made: Producer, at_s: float) -> None:
