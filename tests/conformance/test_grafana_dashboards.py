@@ -258,11 +258,9 @@ def test_panels_promql_is_answered(prometheus: str, query: Query) -> None:
 
 def test_a_late_hop_is_seen_by_prometheus_with_its_labels(prometheus: str) -> None:
     metrics.show("tieout_hop_open_late", {("invoice_to_posting", "acme-us"): 3})
-    for query in queries("expr"):
-        if query.panel == "Invoice → posting: late now":
-            _wait_for(lambda query=query: ask(prometheus, as_asked(query)), "the late hop is not seen")
-            [found] = ask(prometheus, as_asked(query))
-            assert found["value"][1] == "3"
-    _wait_for(lambda: ask(prometheus, 'ALERTS{alertname="TieoutInvoiceToPostingLate"}'), "the alert is not pending")
-    [alert] = ask(prometheus, 'ALERTS{alertname="TieoutInvoiceToPostingLate"}')
-    assert (alert["metric"]["entity"], alert["metric"]["alertstate"]) == ("acme-us", "pending")
+    [panel] = [query for query in queries("expr") if query.panel == "Invoice → posting: late now"]
+    _wait_for(
+        lambda: [found["value"][1] for found in ask(prometheus, as_asked(panel))] == ["3"], "the late hop is not seen"
+    )
+    pending = 'ALERTS{alertname="TieoutInvoiceToPostingLate", entity="acme-us", alertstate="pending"}'
+    _wait_for(lambda: ask(prometheus, pending), "the alert is not pending")

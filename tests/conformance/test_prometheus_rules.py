@@ -6,11 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from matching.verdict import BreakClass
 from streams.metrics import CATALOGUE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,7 +88,9 @@ def test_links_of_business_alerts_open_the_breaks_of_that_hop_and_entity() -> No
     assert len(slas) == 6
     for alert in slas:
         [hop] = set(re.findall(r'hop="(\w+)"', alert["expr"]))
-        assert f"/breaks?hop={hop}&entity={{{{ $labels.entity | urlquery }}}}" in alert["annotations"]["dashboard"]
+        link = alert["annotations"]["dashboard"]
+        assert f"/breaks?hop={hop}&entity={{{{ $labels.entity | urlquery }}}}&class=sla" in link
+        assert set(re.findall(r"class=(\w+)", link)) <= set(get_args(BreakClass))
 
 
 def test_the_base_of_every_link_is_configured() -> None:
