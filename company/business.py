@@ -1,0 +1,191 @@
+"""A living SaaS business as a stream of records, with faults at set rates and the truth beside it.
+
+- `simulate` gives deliveries in the order in which they arrive, and adds to `truth` what each case is. Equal arguments
+  give equal bytes: every draw comes from `random.Random(seed)`.
+- It streams: a case is told when its first moment comes, and only what is still on its way is held in memory. A million
+  cases need a `TruthFile` instead of `Truth`.
+- Records are of source `canonical`: the body is a canonical event, the key its case.
+- Between `start` and `end` cases begin; what follows from them may arrive weeks later.
+"""
+
+import heapq
+from bisect import bisect
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, count
+from random import Random
+from typing import NamedTuple, Protocol
+
+from company import malformed, orders, stories
+from company.bills import draw_bill
+from company.customers import Customer, Customers
+from company.facts import Fact
+from company.faults import INVOICE_FAULTS, INVOICE_TURNS, ORDER_FAULTS, FaultRates
+from company.invoices import InvoiceLife
+from company.orders import OrderLife
+from company.pace import REAL, Pace
+from company.truth import CaseTruth, DeadLetterTruth
+
+SOURCE = "canonical"
+_ORDERS = 0.12  # of cases
+_STRIDE = 7_919  # walks through the customers so that each is billed about once a round
+# Of a day's business, by hour in UTC: the entities' working hours laid over one another.
+_HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3)
+_WEEKEND = 0.35
+_FIRST_OF_MONTH = 2.5  # billing runs
+
+
+class Delivery(NamedTuple):
+    """One record on its way into topic `raw.<source>`."""
+
+    deliver_at: datetime
+    source: str
+    key: bytes
+    body: bytes
+
+
+class TruthSink(Protocol):
+    def add(self, entry: CaseTruth | DeadLetterTruth) -> None: ...
+
+
+def simulate(
+    seed: int, cases: int, start: datetime, end: datetime, faults: FaultRates, truth: TruthSink
+) -> Iterator[Delivery]:
+    """All deliveries of `cases` cases that begin between `start` and `end` (aware, UTC), in order of arrival."""
+    company = Company(seed, Customers(seed, customers_for(cases, start, end)), faults, truth)
+    rng = Random(f"{seed}:business")
+    road = Road()
+    for serial, at in enumerate(moments(rng, cases, start, end), 1):
+        yield from road.until(at)
+        road.put(company.case(rng, at, serial))
+    yield from road.rest()
+
+
+def customers_for(cases: int, start: datetime, end: datetime) -> int:
+    """So many that each is billed about once a month."""
+    months = max(1, round((end - start) / timedelta(days=30)))
+    return round(cases * (1 - _ORDERS) / months)
+
+
+class Road:
+    """What is on its way, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[datetime, int, bytes, bytes]] = []
+        self._order = count()
+
+    def put(self, deliveries: list[tuple[datetime, bytes, bytes]]) -> None:
+        for at, key, body in deliveries:
+            heapq.heappush(self._heap, (at, next(self._order), key, body))
+
+    def until(self, at: datetime) -> Iterator[Delivery]:
+        while self._heap and self._heap[0][0] <= at:
+            yield self._next()
+
+    def rest(self) -> Iterator[Delivery]:
+        while self._heap:
+            yield self._next()
+
+    def _next(self) -> Delivery:
+        at, _, key, body = heapq.heappop(self._heap)
+        return Delivery(at, SOURCE, key, body)
+
+
+class Company:
+    """Draws one case after another. `case` adds its truth and gives its deliveries: (deliver_at, key, body)."""
+
+    def __init__(self, seed: int, customers: Customers, faults: FaultRates, truth: TruthSink) -> None:
+        self._customers = customers
+        self._faults = faults
+        self._truth = truth
+        self._invoice_faults = _Draw(faults, (*INVOICE_FAULTS, *INVOICE_TURNS))
+        self._order_faults = _Draw(faults, ORDER_FAULTS)
+
+    def case(self, rng: Random, at: datetime, serial: int, pace: Pace = REAL) -> list[tuple[datetime, bytes, bytes]]:
+        if rng.random() < _ORDERS:
+            fault = self._order_faults(rng)
+            order = OrderLife(rng, pace, self._customers[serial * _STRIDE], at, serial)
+            orders.STORIES[fault](order)
+            return self._sent(rng, order, fault, pace)
+        fault = self._invoice_faults(rng)
+        customer = self._customer(fault, serial)
+        bill = draw_bill(rng, customer, at, is_free=fault == "free")
+        invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
+        stories.STORIES[fault](invoice)
+        return self._sent(rng, invoice, fault, pace)
+
+    def _customer(self, fault: str, serial: int) -> Customer:
+        fits = stories.FITS.get(fault)
+        number = serial * _STRIDE
+        while fits is not None and not fits(self._customers[number]):
+            number += 1
+        return self._customers[number]
+
+    def _other(self, customer: Customer, serial: int) -> Customer:
+        other = self._customers[serial * _STRIDE + 1]
+        return other if other.id != customer.id else self._customers[serial * _STRIDE + 2]
+
+    def _sent(
+        self, rng: Random, life: InvoiceLife | OrderLife, fault: str, pace: Pace
+    ) -> list[tuple[datetime, bytes, bytes]]:
+        faults = self._faults
+        for fact in life.facts:
+            if rng.random() < faults.out_of_order:
+                fact.seen_at += timedelta(seconds=rng.randint(*pace.detour))
+        self._truth.add(life.truth("none" if fault == "clean" else fault))
+        sent = []
+        for fact in life.facts:
+            sent += self._records(rng, fact, life.key)
+        if rng.random() < faults.malformed:
+            sent.append(self._spoilt(rng, rng.choice(life.facts), _stray_key(life.key)))
+        return sent
+
+    def _records(self, rng: Random, fact: Fact, key: str) -> list[tuple[datetime, bytes, bytes]]:
+        if not fact.is_delivered:
+            return [self._spoilt(rng, fact, key)]
+        home, body = key.encode(), fact.body(key)
+        if rng.random() < self._faults.delivered_twice:
+            again_at = fact.seen_at + timedelta(seconds=rng.randint(1, 90_000))
+            return [(fact.seen_at, home, body), (again_at, home, body)]
+        return [(fact.seen_at, home, body)]
+
+    def _spoilt(self, rng: Random, fact: Fact, key: str) -> tuple[datetime, bytes, bytes]:
+        way, body = malformed.spoil(rng, fact.envelope(key))
+        self._truth.add(DeadLetterTruth(fact.seen_at, way, malformed.FAILURE[way], malformed.digest(body)))
+        return fact.seen_at, key.encode(), body
+
+
+class _Draw:
+    """Which fault a case has; `clean` for most."""
+
+    def __init__(self, faults: FaultRates, names: tuple[str, ...]) -> None:
+        self._names = (*names, "clean")
+        self._upto = list(accumulate(getattr(faults, name) for name in names))
+
+    def __call__(self, rng: Random) -> str:
+        return self._names[bisect(self._upto, rng.random())]
+
+
+def _stray_key(key: str) -> str:
+    """A case that nothing else belongs to: were the spoilt record accepted, it would show."""
+    return f"{key}-spoilt"
+
+
+def moments(rng: Random, number: int, start: datetime, end: datetime) -> Iterator[datetime]:
+    """`number` moments between start and end in order, in the rhythm of days, weeks and billing runs."""
+    hours = max(1, -(-(end - start) // timedelta(hours=1)))
+    upto = list(accumulate(_weight(start + timedelta(hours=hour)) for hour in range(hours)))
+    done = 0
+    for hour, weight in enumerate(upto):
+        due = round(number * weight / upto[-1])
+        first = start + timedelta(hours=hour)
+        span_ms = int(min(timedelta(hours=1), end - first) / timedelta(milliseconds=1))
+        for offset_ms in sorted(rng.randrange(max(1, span_ms)) for _ in range(due - done)):
+            yield first + timedelta(milliseconds=offset_ms)
+        done = due
+
+
+def _weight(at: datetime) -> float:
+    at = at.astimezone(UTC)
+    weight = _HOURS[at.hour] * (_WEEKEND if at.weekday() >= 5 else 1.0)
+    return weight * _FIRST_OF_MONTH if at.day == 1 else weight

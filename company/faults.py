@@ -1,0 +1,77 @@
+"""What goes wrong in the company, and how often.
+
+A rate of the first group is the fraction of invoices (of orders, where it says so) that have this fault and no other.
+The last group disturbs delivery only: what happened stays the same, and so must the verdicts.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+INVOICE_FAULTS = (
+    "missing_posting", "late_posting", "rejected_posting", "api_failure", "api_recovered", "wrong_amount", "wrong_tax",
+    "wrong_customer", "wrong_currency", "wrong_fx", "wrong_entity", "duplicate_invoice", "duplicate_posting",
+    "orphan_posting", "void_not_reversed", "missing_payment", "short_payment", "overpayment", "duplicate_payment",
+    "orphan_payment", "missing_application", "late_application", "unapplied_remainder",
+)  # fmt: skip
+ORDER_FAULTS = ("missing_subscription", "late_subscription", "subscription_api_failure")
+# Ordinary events of a business that a toy would take for faults: they tie out.
+INVOICE_TURNS = ("edited_posting", "voided", "withholding", "instalments", "declined_first", "free")
+
+
+@dataclass(frozen=True)
+class FaultRates:
+    missing_posting: float = 0.005
+    late_posting: float = 0.008
+    rejected_posting: float = 0.002
+    api_failure: float = 0.006
+    api_recovered: float = 0.008
+    wrong_amount: float = 0.006
+    wrong_tax: float = 0.004
+    wrong_customer: float = 0.003
+    wrong_currency: float = 0.002
+    wrong_fx: float = 0.003
+    wrong_entity: float = 0.002
+    duplicate_invoice: float = 0.003
+    duplicate_posting: float = 0.004
+    orphan_posting: float = 0.003
+    void_not_reversed: float = 0.003
+    missing_payment: float = 0.006
+    short_payment: float = 0.004
+    overpayment: float = 0.003
+    duplicate_payment: float = 0.003
+    orphan_payment: float = 0.003
+    missing_application: float = 0.005
+    late_application: float = 0.006
+    unapplied_remainder: float = 0.003
+    # of orders
+    missing_subscription: float = 0.01
+    late_subscription: float = 0.015
+    subscription_api_failure: float = 0.01
+    # of invoices; no faults
+    edited_posting: float = 0.02
+    voided: float = 0.01
+    withholding: float = 0.01
+    instalments: float = 0.015
+    declined_first: float = 0.03
+    free: float = 0.005
+    # of records
+    delivered_twice: float = 0.02
+    out_of_order: float = 0.02
+    malformed: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name, rate in vars(self).items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"rate {name} is {rate}, not between 0 and 1")
+        for kind, names in (("invoices", (*INVOICE_FAULTS, *INVOICE_TURNS)), ("orders", ORDER_FAULTS)):
+            if sum(getattr(self, name) for name in names) > 1:
+                raise ValueError(f"the rates of {kind} add up to more than 1")
+
+    @classmethod
+    def none(cls) -> "FaultRates":
+        """A business in which nothing goes wrong."""
+        return cls(**{field.name: 0.0 for field in fields(cls)})
+
+    @classmethod
+    def only(cls, **rates: float) -> "FaultRates":
+        """Nothing but these."""
+        return replace(cls.none(), **rates)
