@@ -94,7 +94,12 @@ def _message(prefix: str, number: int, topic: str, at: datetime | None) -> Messa
     data = {"entity": "acme-us", "document_id": f"{topic[:2]}-{document}", "number": document, "customer": {"sold_to": f"C-{number % 977}"}, "currency": "USD"}  # fmt: skip
     if topic == "invoices":
         kind, source = "invoice.issued", "billing/main"
-        data |= {"total_minor": amount, "tax_minor": 0, "direction": "sales", "due_date": (moment + timedelta(days=30)).date()}
+        data |= {
+            "total_minor": amount,
+            "tax_minor": 0,
+            "direction": "sales",
+            "due_date": (moment + timedelta(days=30)).date(),
+        }
     elif topic == "postings":
         kind, source = "posting.recorded", "erp/main"
         posted = amount + (500 if _wrong(number) else 0)

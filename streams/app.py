@@ -33,7 +33,6 @@ log = logging.getLogger("tieout.app")
 
 EXIT_BROKEN = 70  # EX_SOFTWARE: an invariant broke or something unexpected happened; nothing was committed
 EXIT_USAGE = 2
-STOP_TIMEOUT_S = 20.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset({"open_now", "facts_of", "verdicts_of", "stubs", "positions"})
 
@@ -168,24 +167,23 @@ async def _live(settings: Settings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app.finalize()
     await app.start()
-    tasks = [_watched(worker.run(), "flush"), _watched(_refresh_gauges(settings, worker), "gauges")]
+    flushing = _watched(worker.run(stop), "flush")
+    gauges = _watched(_refresh_gauges(settings, worker), "gauges")
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([stopping, asyncio.ensure_future(app.wait_until_stopped())], return_when=asyncio.FIRST_COMPLETED)
     if not stop.is_set():
         die("Faust stopped by itself")
-    await asyncio.wait_for(_drain(app, worker, tasks), STOP_TIMEOUT_S)
+    app.consumer.stop_flow()
+    try:
+        await asyncio.wait_for(flushing, settings.stop_timeout_s)
+    except TimeoutError:
+        die(f"could not flush within {settings.stop_timeout_s} s of being told to stop")
+    gauges.cancel()
+    await app.stop()
     publisher.close()
+    tracing.shutdown()
     log.info("stopped, everything read is flushed and committed")
     return 0
-
-
-async def _drain(app: faust.App, worker: Worker, tasks: list["asyncio.Task[None]"]) -> None:
-    app.consumer.stop_flow()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await worker.flush()
-    await app.stop()
 
 
 async def _refresh_gauges(settings: Settings, worker: Worker) -> None:

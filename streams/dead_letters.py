@@ -14,7 +14,7 @@ import msgspec
 from canonical.dead_letters import DeadLetter
 from sinks.rows import DeadLetterRow
 from streams.ports import Outbound
-from streams.settings import DEAD_LETTERS_TOPIC
+from streams.topics import DEAD_LETTERS
 
 Stage = Literal["intake", "join"]
 MAX_REASON_CHARS = 2_000
@@ -48,7 +48,7 @@ def message(row: DeadLetterRow, record: Any) -> Outbound:
     }
     own = [(name, value or b"") for name, value in record.headers if not name.startswith("__dlq.errors.")]
     headers = own + [(name, value.encode()) for name, value in errors.items()]
-    return Outbound(DEAD_LETTERS_TOPIC, record.key or b"", row.original, headers)
+    return Outbound(DEAD_LETTERS, record.key or b"", row.original, headers)
 
 
 def _text(value: bytes | None) -> str:

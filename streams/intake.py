@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from sources.registry import SOURCES, map_record
-
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.records import record
+from sources.registry import SOURCES, map_record
 from streams.ports import Outbound
-from streams.settings import RAW_PREFIX
 from streams.times import from_millis
+from streams.topics import RAW_PREFIX
 
 
 def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, ...] | DeadLetter:

@@ -12,12 +12,12 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
-from matching.judge import Progress, judge
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.structs import RecordError, decode
 from matching.case import Case
+from matching.judge import Progress, judge
 from matching.policy import Policy
 from matching.verdict import Verdict, encode
 from matching.verdict import decode as decode_verdict
@@ -25,7 +25,7 @@ from sinks.rows import Stub, VerdictRow
 from streams.memory import Entry, Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken, Outbound
-from streams.settings import BREAKS_TOPIC
+from streams.topics import BREAKS
 
 CAUGHT_UP, CATCHING_UP = '{"state":"caught_up"}', '{"state":"catching_up"}'
 
@@ -155,7 +155,7 @@ def _break_message(verdict: Verdict, identity: tuple[str, str], state: str, foun
         "variance_minor": found.variance_minor if found else None, "currency": verdict.currency,
         "exposure_minor": verdict.exposure_minor, "link": f"{link}/case?key={key}",
     }  # fmt: skip
-    return Outbound(BREAKS_TOPIC, key.encode(), msgspec.json.encode(body), [("ce_id", message_id.encode())])
+    return Outbound(BREAKS, key.encode(), msgspec.json.encode(body), [("ce_id", message_id.encode())])
 
 
 def _digest(raw: bytes) -> int:

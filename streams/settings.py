@@ -5,10 +5,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 
-CANONICAL_TOPICS = ("orders", "invoices", "postings", "payments", "settlements", "controls", "decisions")
-DEAD_LETTERS_TOPIC = "dead-letters"
-BREAKS_TOPIC = "breaks"
-RAW_PREFIX = "raw."
+from streams.topics import JOINED, raw_topic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +27,7 @@ class Settings:
     flush_interval_s: float = 0.1  # least time between the starts of two flushes: bounds inserts per second
     fetch_wait_s: float = 0.05  # how long the broker may hold a fetch that has nothing to give
     session_timeout_s: float = 30.0
+    stop_timeout_s: float = 20.0  # told to stop, a worker has so long to flush; then it ends without a commit
     fetch_records: int = 5_000  # handed to an agent at once
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
     cached_cases: int = 1_000_000  # clean cases beyond it are dropped, oldest use first
@@ -38,8 +36,8 @@ class Settings:
 
     @property
     def raw_topics(self) -> tuple[str, ...]:
-        return tuple(RAW_PREFIX + source for source in self.sources)
+        return tuple(raw_topic(source) for source in self.sources)
 
     @property
     def input_topics(self) -> tuple[str, ...]:
-        return CANONICAL_TOPICS + self.raw_topics
+        return JOINED + self.raw_topics

@@ -5,6 +5,8 @@ Rules (design, E4):
   them have the same partition count, so that one worker holds a case whole; `create` refuses to bless anything else.
 - `raw.<source>` is where anybody may write what a source sends; `dead-letters` and `breaks` are what tieout sends out.
 - Every topic is made with `cleanup.policy=delete`: compaction would drop facts of a case, which are a set.
+- Append times are the broker's (LogAppendTime): progress is told by them, never by a producer's clock (E11).
+- Dead letters may be larger than any raw record, so that none is too large to be told.
 - `create` is idempotent: it makes what is missing and changes nothing that exists.
 - The embedded broker has no CreateTopics: there a topic appears when its metadata is asked for, with 4 partitions.
   Its catalogue is made when it starts; `create` only adds what came later.
@@ -34,6 +36,8 @@ DEFAULT_PARTITIONS = 4
 DEFAULT_REPLICATION = 1
 METADATA_TIMEOUT_S = 10.0
 TIMEOUT_S = 20.0
+MAX_RAW_BYTES = 8 * 1024 * 1024
+MAX_DEAD_LETTER_BYTES = 10 * 1024 * 1024
 
 _PURPOSE = {
     "orders": "quotes, subscriptions, billing schedules, customers",
@@ -142,9 +146,18 @@ def _touch(admin: AdminClient, missing: Sequence[str], _partitions: int, _replic
 
 def _make(admin: AdminClient, missing: Sequence[str], partitions: int, replication: int) -> list[str]:
     """Creates them and returns those that were not there; another process may be doing the same."""
-    new = [NewTopic(topic, partitions, replication, config={"cleanup.policy": "delete"}) for topic in missing]
+    new = [NewTopic(topic, partitions, replication, config=_config(topic)) for topic in missing]
     futures = admin.create_topics(new, request_timeout=TIMEOUT_S)
     return [topic for topic in missing if _made(futures[topic])]
+
+
+def _config(topic: str) -> dict[str, str]:
+    config = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
+    if topic == DEAD_LETTERS:
+        config["max.message.bytes"] = str(MAX_DEAD_LETTER_BYTES)
+    elif topic.startswith(RAW_PREFIX):
+        config["max.message.bytes"] = str(MAX_RAW_BYTES)
+    return config
 
 
 def _made(future: Any) -> bool:

@@ -14,6 +14,7 @@ unexpected is raised to the caller, which ends the process without a commit.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from streams.intake import intake, outbound, traceparent
 from streams.memory import Partition
 from streams.ports import Broker, Clock, InvariantBroken, NotOwner, Outbound, StoreCalls, TopicPartition
 from streams.positions import Positions
-from streams.settings import CANONICAL_TOPICS, RAW_PREFIX, Settings
+from streams.settings import Settings
 from streams.times import from_millis
+from streams.topics import JOINED, RAW_PREFIX
 from streams.transport import Batch
 
 log = logging.getLogger("tieout.worker")
@@ -122,7 +124,7 @@ class Worker:
 
     async def _partition_count(self) -> int:
         """The number of partitions of every joined topic, which must be what the store's cases were made with."""
-        counts = await self.broker.partition_counts(CANONICAL_TOPICS)
+        counts = await self.broker.partition_counts(JOINED)
         if len(set(counts.values())) != 1:
             raise InvariantBroken(f"joined topics differ in their number of partitions: {dict(counts)}")
         count = next(iter(counts.values()))
@@ -232,18 +234,21 @@ class Worker:
 
     # Flushing
 
-    async def run(self) -> None:
-        """Flushes whenever there is something to flush, at most once in `flush_interval_s`. Ends by cancellation."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flushes whenever there is something to flush, at most once in `flush_interval_s`.
+
+        Told to stop it ends the flush under way, takes a last one and returns: cut off in between, what it took would
+        be neither durable nor taken again.
+        """
         loop = asyncio.get_running_loop()
-        while True:
-            try:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
-            except TimeoutError:
-                pass
             started = loop.time()
             await self.fire_deadlines()
             await self.flush()
             await asyncio.sleep(max(0.0, started + self.settings.flush_interval_s - loop.time()))
+        await self.flush()
 
     async def flush(self) -> bool:
         """Makes what was read so far durable and commits it. False where there was nothing, or it is no longer ours."""
@@ -370,7 +375,7 @@ def _nothing() -> Pending:
 
 def check_joined(tps: set[TopicPartition]) -> None:
     """Every joined topic must give the same partitions (rule E4). Raises InvariantBroken."""
-    by_topic = {topic: frozenset(number for name, number in tps if name == topic) for topic in CANONICAL_TOPICS}
+    by_topic = {topic: frozenset(number for name, number in tps if name == topic) for topic in JOINED}
     if len(set(by_topic.values())) > 1:
         shown = {topic: sorted(numbers) for topic, numbers in by_topic.items()}
         raise InvariantBroken(f"joined topics were assigned different partitions: {shown}")

@@ -20,7 +20,8 @@ from matching.policy import load
 from sinks.rows import FactRow, PositionRow, Stub, VerdictRow
 from streams.partitioner import partition_of
 from streams.ports import NotOwner, Outbound
-from streams.settings import CANONICAL_TOPICS, Settings
+from streams.settings import Settings
+from streams.topics import JOINED
 from streams.transport import Batch
 from streams.worker import Worker
 
@@ -47,7 +48,7 @@ class Kafka:
 
     def __init__(self, clock: Clock, partitions: int = 2, sources: Sequence[str] = ("canonical",)) -> None:
         self.clock = clock
-        self.partitions = {topic: partitions for topic in (*CANONICAL_TOPICS, *(f"raw.{name}" for name in sources))}
+        self.partitions = {topic: partitions for topic in (*JOINED, *(f"raw.{name}" for name in sources))}
         self.logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
         self.group_offsets: dict[tuple[str, int], int] = {}
         self.generation = 0

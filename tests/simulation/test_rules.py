@@ -15,7 +15,7 @@ from streams.join import restore
 from streams.memory import Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken
-from streams.settings import CANONICAL_TOPICS
+from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
 from streams.worker import Worker
 from tests.simulation.shell import START, Killed, Rig, document, life
@@ -129,7 +129,9 @@ async def test_worker_that_was_paused_and_wakes_does_no_harm() -> None:
     rig.store.before = lambda method: None
     heir = rig.worker("heir")
     rig.kafka.generation += 1
-    await heir.assigned({(topic, n) for topic, count in rig.kafka.partitions.items() for n in range(count)}, rig.kafka.generation)
+    await heir.assigned(
+        {(topic, n) for topic, count in rig.kafka.partitions.items() for n in range(count)}, rig.kafka.generation
+    )
     rig.kafka.send(*life(1)[1:])
     await rig.settle(heir)
     committed = dict(rig.kafka.group_offsets)
@@ -187,7 +189,15 @@ async def test_flush_writes_in_the_order_that_makes_it_exact() -> None:
     order: list[str] = []
     rig.store.calls = rig.kafka.calls = order
     await worker.flush()
-    assert order == ["write_facts", "publish", "write_verdicts", "write_dead_letters", "write_positions", "holders", "commit"]
+    assert order == [
+        "write_facts",
+        "publish",
+        "write_verdicts",
+        "write_dead_letters",
+        "write_positions",
+        "holders",
+        "commit",
+    ]
 
 
 @scenario
@@ -238,7 +248,7 @@ async def test_record_in_the_wrong_partition_stops_the_worker() -> None:
 async def test_different_partitions_of_joined_topics_stop_the_worker() -> None:
     rig = Rig()
     worker = rig.worker("a")
-    tps = {(topic, 0) for topic in CANONICAL_TOPICS} | {("orders", 1)}
+    tps = {(topic, 0) for topic in JOINED} | {("orders", 1)}
     with pytest.raises(InvariantBroken, match="different partitions"):
         await worker.assigned(tps, 0)
 
@@ -481,7 +491,17 @@ async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_
     for key, row in rig.store.final().items():
         partition = Partition(0, 1, 100)
         restore(partition, *rig.store.verdicts_of([key])[key], [fact.raw for fact in rig.store.facts_of([key])[key]])
-        assert encode(judge(partition.cases[key].case, rig.policy, START.replace(year=2026) + (rig.clock.now - START), Progress({}))) == row.raw
+        assert (
+            encode(
+                judge(
+                    partition.cases[key].case,
+                    rig.policy,
+                    START.replace(year=2026) + (rig.clock.now - START),
+                    Progress({}),
+                )
+            )
+            == row.raw
+        )
         assert decode(row.raw).correlation_id == key
 
 
@@ -520,3 +540,23 @@ def _told(rig: Rig) -> list[dict[str, Any]]:
 
 def _unbalanced() -> list[dict[str, Any]]:
     return [{"role": "receivable", "amount_minor": 12000, "base_minor": 12000}]
+
+
+@scenario
+async def test_worker_told_to_stop_in_the_middle_of_a_flush_commits_it_and_what_came_after() -> None:
+    rig = Rig(flush_interval_s=0.0)
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    stop = asyncio.Event()
+
+    async def told() -> None:
+        rig.store.before = lambda method: None
+        stop.set()
+        rig.kafka.send(document("posting", 1))
+        await rig.read(worker)
+
+    rig.store.before = lambda method: told() if method == "write_verdicts" else None
+    await asyncio.wait_for(worker.run(stop), 10)
+    assert rig.store.verdicts()[KEY]["facts"] == 2
+    assert rig.kafka.group_offsets == worker.positions.next_offsets

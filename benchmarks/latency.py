@@ -1,0 +1,84 @@
+"""From produce to visible in ClickHouse at a fixed rate, everything on this machine.
+
+    python -m benchmarks.latency [--rate 2000] [--seconds 60] [--json FILE]
+
+Every event is stamped when it is handed to the producer (`time`); its verdict is visible when the store has it
+(`visible_at` of the history row whose newest event it is). Reported: percentiles over all verdicts that differed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from benchmarks import load
+from benchmarks.cluster import cluster, cpu_s, start_pinned, wait_for
+from streams.publisher import producer_config
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--rate", type=int, default=2_000)
+    arguments.add_argument("--seconds", type=int, default=60)
+    arguments.add_argument("--json", type=Path)
+    given = arguments.parse_args()
+    figures = measure(given.rate, given.seconds)
+    print(figures)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2))
+
+
+def measure(rate: int, seconds: int) -> dict[str, Any]:
+    with cluster() as found:
+        command = [sys.executable, "-m", "tieout", "worker", "--bootstrap", found.kafka.bootstrap, "--store", found.store.url, "--metrics-port", "0"]  # fmt: skip
+        worker = start_pinned(command, found.folder / "worker.log")
+        client = found.client()
+        try:
+            wait_for(lambda: "own partitions" in (found.folder / "worker.log").read_text(), "an assignment", 60)
+            _paced(found.kafka.bootstrap, load.messages(rate * 5 // 3, prefix="WARM"), rate)
+            before = cpu_s(worker.pid)
+            sent, behind_s = _paced(found.kafka.bootstrap, load.messages(rate * seconds // 3), rate)
+            used = cpu_s(worker.pid) - before
+            wait_for(lambda: client.query("SELECT count() FROM facts WHERE case_key LIKE '%:B-%'").first_row[0] == sent, "all facts", 60)  # fmt: skip
+            wait_for(lambda: client.query("SELECT max(lag) FROM positions FINAL").first_row[0] == 0, "all flushed", 60)
+            p50, p95, p99, most, count = client.query(
+                "SELECT quantilesExact(0.5, 0.95, 0.99)(latency)[1] AS p50, quantilesExact(0.5, 0.95, 0.99)(latency)[2],"
+                " quantilesExact(0.5, 0.95, 0.99)(latency)[3], max(latency), count() FROM (SELECT"
+                " toFloat64(visible_at) - toFloat64(last_event_at) AS latency FROM verdict_history WHERE case_key LIKE '%:B-%')"
+            ).first_row
+        finally:
+            worker.terminate()
+            worker.wait(30)
+    return {
+        "rate": rate, "seconds": seconds, "events": sent, "sender_behind_s": round(behind_s, 3), "verdicts": count,
+        "p50_s": round(p50, 3), "p95_s": round(p95, 3), "p99_s": round(p99, 3), "max_s": round(most, 3),
+        "worker_cpu_share": round(used / seconds, 2),
+    }  # fmt: skip
+
+
+def _paced(bootstrap: str, messages: Iterator[load.Message], rate: int) -> tuple[int, float]:
+    """Produces at `rate` events a second; returns how many, and how far behind its schedule it fell at the most."""
+    producer = Producer({**producer_config(bootstrap, "benchmark"), "linger.ms": 5})
+    started, count, behind_s = time.monotonic(), 0, 0.0
+    while True:
+        wait_s = started + count / rate - time.monotonic()
+        behind_s = max(behind_s, -wait_s)
+        if wait_s > 0.001:
+            producer.poll(0)
+            time.sleep(wait_s)
+        message = next(messages, None)  # stamped here
+        if message is None:
+            break
+        producer.produce(message.topic, message.value, message.key)
+        count += 1
+    producer.flush(30)
+    return count, behind_s
+
+
+if __name__ == "__main__":
+    main()
