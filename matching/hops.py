@@ -9,6 +9,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 from matching.documents import moment
 from matching.ledger import Ledger
@@ -59,16 +60,17 @@ def invoice_to_payment(view: View) -> Hop | None:
         return None
     if not view.expect.payment or view.total_minor == 0:
         return _NOT_EXPECTED["invoice_to_payment"]
-    terms = view.policy.terms.payment(view.entity)
+    terms = view.terms.invoice_to_payment
     started_at = view.issued.time
     issue_date = started_at.date()
-    due_date = min(view.document.data.due_date or issue_date + _DAY * terms.terms_days, _LAST_DUE)
-    due_at = datetime.combine(due_date + _DAY, time.min, UTC)
+    due_date = view.document.data.due_date or issue_date + terms.terms
+    due_date = min(due_date, _LAST_DUE)
+    due_at = _end_of(due_date)
     target_s = max(0, (due_date - issue_date).days) * DAY_S
     ended_at = view.settlement.settled_at(view.total_minor - view.policy.tolerance.payment_minor)
     if ended_at is not None:
         return _paid(started_at, ended_at, target_s, due_date, due_at)
-    missing_at = due_at + timedelta(seconds=terms.missing_after_s)
+    missing_at = due_at + terms.missing_after
     state = view.clock.open_state(due_at, missing_at, terms.awaits)
     return Hop("invoice_to_payment", started_at, None, None, target_s, 0, state, due_at)
 
@@ -98,44 +100,44 @@ HOPS: dict[str, tuple[Callable[[View], Hop | None], ...]] = {
 }
 
 
+@lru_cache(maxsize=5_000)
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day + _DAY, time.min, UTC)
+
+
 def run(view: View) -> tuple[Hop, ...]:
     """Every hop of the case, in order of the flow; also laid into `view.hops` by name."""
-    hops = tuple(hop for leg in HOPS.get(view.kind, ()) if (hop := leg(view)) is not None)
-    for hop in hops:
-        view.hops[hop.name] = hop
-    return hops
+    for leg in HOPS.get(view.kind, ()):
+        hop = leg(view)
+        if hop is not None:
+            view.hops[hop.name] = hop
+    return tuple(view.hops.values())
 
 
 def is_break_when_late(view: View, hop: Hop) -> bool:
-    if hop.name == "invoice_to_payment":
-        return view.policy.terms.payment(view.entity).late_is_break
-    return view.policy.terms.elapsed(hop.name, view.entity).late_is_break
+    late_is_break: bool = getattr(view.terms, hop.name).late_is_break
+    return late_is_break
 
 
 def awaited_source(view: View, name: str) -> str:
-    if name == "invoice_to_payment":
-        return view.policy.terms.payment(view.entity).awaits
-    return view.policy.terms.elapsed(name, view.entity).awaits
+    awaits: str = getattr(view.terms, name).awaits
+    return awaits
 
 
 def _elapsed(
     view: View, name: HopName, started_at: datetime, ended_at: datetime | None, reopened_at: datetime | None = None
 ) -> Hop:
-    terms = view.policy.terms.elapsed(name, view.entity)
+    terms: ElapsedHop = getattr(view.terms, name)
     clock_starts_at = started_at if reopened_at is None or reopened_at < started_at else reopened_at
     due_at = clock_starts_at + terms.target
     if ended_at is None:
-        state = view.clock.open_state(due_at, _missing_at(clock_starts_at, terms), terms.awaits)
+        state = view.clock.open_state(due_at, clock_starts_at + terms.missing_after, terms.awaits)
         return Hop(name, started_at, None, None, terms.target_s, 0, state, due_at)
     latency_s = (ended_at - started_at).total_seconds() if ended_at > started_at else 0.0
     if ended_at <= due_at:
         return Hop(name, started_at, ended_at, latency_s, terms.target_s, 0, "met", due_at)
     late_s = (ended_at - due_at).total_seconds()
     return Hop(name, started_at, ended_at, latency_s, terms.target_s, late_s, "met_late", due_at)
-
-
-def _missing_at(started_at: datetime, terms: ElapsedHop) -> datetime:
-    return started_at + terms.missing_after
 
 
 def _paid(started_at: datetime, ended_at: datetime, target_s: int, due_date: date, due_at: datetime) -> Hop:
@@ -152,8 +154,11 @@ def _stands_since(view: View) -> datetime | None:
         posted = ledger.standing_postings()
         if not posted or (ledger.is_cleared and view.total_minor != 0):
             return None
+        if len(ledger.postings) == 1:
+            moments.append(moment(posted[0]))
+            continue
         moments.append(_before_edits(view, ledger, moment(posted[0])))
-    return max(moments)
+    return moments[0] if len(moments) == 1 else max(moments)
 
 
 def _before_edits(view: View, ledger: Ledger, since: datetime) -> datetime:
@@ -161,7 +166,7 @@ def _before_edits(view: View, ledger: Ledger, since: datetime) -> datetime:
     taken_back_at = {p.data.reverses: moment(p) for p in ledger.postings if p.data.reverses}
     if not taken_back_at:
         return since
-    target = timedelta(seconds=view.policy.terms.elapsed("invoice_to_posting", view.entity).target_s)
+    target = view.terms.invoice_to_posting.target
     undone = [p for p in ledger.postings if p.data.document_id in taken_back_at and not p.data.reverses]
     for posting in sorted(undone, key=moment, reverse=True):
         if since - taken_back_at[posting.data.document_id] <= target:

@@ -15,7 +15,7 @@ from matching.case import Case
 from matching.clock import COMPLETE, Clock, Progress
 from matching.controls import CONTROLS, NAMES
 from matching.deliveries import failure_beside
-from matching.findings import bounded
+from matching.findings import Failure, bounded
 from matching.hops import OPEN_STATES, awaited_source, run
 from matching.policy import Policy
 from matching.verdict import Break, ControlResult, Hop, Outcome, Verdict
@@ -36,9 +36,9 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     exposure_minor = 0
     for control in CONTROLS[view.kind]:
         answer = control(view)
-        if isinstance(answer, ControlResult):
+        if type(answer) is ControlResult:
             controls.append(answer)
-        else:
+        elif isinstance(answer, Failure):
             controls.append(answer.result)
             breaks += answer.breaks
             exposure_minor = max(exposure_minor, answer.exposure_minor)

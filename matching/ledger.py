@@ -77,6 +77,8 @@ class Ledger:
 
     def standing_postings(self) -> list[Any]:
         """Postings that no reversal names, in order of booking; for a document with an amount, those that carry it."""
+        if len(self.postings) == 1:
+            return [posting for posting in self.postings if posting.type == "posting.recorded"]
         undone = {posting.data.reverses for posting in self.postings}
         return sorted(
             (p for p in self.postings if p.type == "posting.recorded" and p.data.document_id not in undone),

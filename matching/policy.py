@@ -13,13 +13,14 @@ import tomllib
 from datetime import timedelta
 from functools import cached_property
 from importlib import resources
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from canonical.ids import CaseKind
 from matching.verdict import BreakClass, Owner, Severity
 
+MAX_ENTITIES = 10_000
 Seconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
 Days = Annotated[int, Field(ge=0, le=3_660)]
 ToleranceMinor = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -79,6 +80,14 @@ class DueDateHop(Section):
     late_is_break: bool
     awaits: str
     entities: dict[str, DueDateOverride] = {}
+
+    @cached_property
+    def terms(self) -> timedelta:
+        return timedelta(days=self.terms_days)
+
+    @cached_property
+    def missing_after(self) -> timedelta:
+        return timedelta(seconds=self.missing_after_s)
 
 
 H = TypeVar("H", ElapsedHop, DueDateHop)
@@ -146,33 +155,43 @@ class Policy(Section):
         return Terms(self)
 
 
+class EntityHops(NamedTuple):
+    """The hops as they hold for one entity, its overrides laid in."""
+
+    quote_to_subscription: ElapsedHop
+    invoice_to_posting: ElapsedHop
+    invoice_to_payment: DueDateHop
+    payment_to_application: ElapsedHop
+
+
 class Terms:
     """Policy resolved for one entity or system, each worked out once."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._elapsed: dict[tuple[str, str], ElapsedHop] = {}
-        self._due_date: dict[str, DueDateHop] = {}
+        self._entities: dict[str, EntityHops] = {}
         self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
 
-    def elapsed(self, hop: str, entity: str) -> ElapsedHop:
-        """`hop` is one of the elapsed hops' names."""
-        known = self._elapsed.get((hop, entity))
+    def hops(self, entity: str) -> EntityHops:
+        known = self._entities.get(entity)
         if known is None:
-            general: ElapsedHop = getattr(self._policy.hops, hop)
-            known = self._elapsed[hop, entity] = _overridden(general, general.entities.get(entity))
-        return known
-
-    def payment(self, entity: str) -> DueDateHop:
-        known = self._due_date.get(entity)
-        if known is None:
-            general = self._policy.hops.invoice_to_payment
-            known = self._due_date[entity] = _overridden(general, general.entities.get(entity))
+            known = self._resolve(entity)
+            if len(self._entities) < MAX_ENTITIES:  # entities come from records: what they name is not kept without end
+                self._entities[entity] = known
         return known
 
     def expectation(self, system: str) -> Expectation:
         expect = self._policy.expect
         return expect.get(system) or expect["default"]
+
+    def _resolve(self, entity: str) -> EntityHops:
+        hops = self._policy.hops
+        return EntityHops(
+            _overridden(hops.quote_to_subscription, hops.quote_to_subscription.entities.get(entity)),
+            _overridden(hops.invoice_to_posting, hops.invoice_to_posting.entities.get(entity)),
+            _overridden(hops.invoice_to_payment, hops.invoice_to_payment.entities.get(entity)),
+            _overridden(hops.payment_to_application, hops.payment_to_application.entities.get(entity)),
+        )
 
 
 def load(text: str | None = None) -> Policy:
@@ -193,8 +212,10 @@ def load(text: str | None = None) -> Policy:
 
 
 def _overridden(general: H, override: Section | None) -> H:
-    changes = override.model_dump(exclude_none=True) if override else {}
-    return general.model_copy(update=changes | {"entities": {}})
+    if override is None:
+        return general
+    changes = override.model_dump(exclude_none=True)
+    return type(general).model_validate(general.model_dump() | changes | {"entities": {}})
 
 
 def _laid_over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 - All sums are over the document's currency; applications in another one are left out and never guessed at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,10 @@ class Movement(NamedTuple):
     amount_minor: int
 
 
+_BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
+_MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued"))
+
+
 class Settlement:
     __slots__ = (
         "_applications", "_received", "_reductions", "applied_minor", "foreign", "has_applications", "paid_minor",
@@ -39,8 +43,9 @@ class Settlement:
         self._received: list[Movement] = []
         self._reductions: list[Movement] = []
         self._applications: list[Movement] = []
-        self._take_payments(view)
-        self._take_applications(view)
+        if not view.by_type.keys().isdisjoint(_MONEY):
+            self._take_payments(view)
+            self._take_applications(view)
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
         self.reductions_minor = _sum(self._reductions)
@@ -53,12 +58,15 @@ class Settlement:
 
     def settled_at(self, total_minor: int) -> datetime | None:
         """When payments and reductions reached the total and stayed there."""
+        if self.settled_minor < total_minor:
+            return None
         reached = _crossing([*self._paid(), *self._reductions], total_minor)
         return reached.at if reached else None
 
     def applicable_minor(self, total_minor: int) -> int:
         """How much of what was received the invoice can take."""
-        return max(0, min(self.received_minor, total_minor - self.reductions_minor))
+        open_minor = total_minor - self.reductions_minor
+        return max(0, min(open_minor, self.received_minor))
 
     def first_received_at(self) -> datetime:
         return min(movement.booked_at for movement in self._received)
@@ -87,12 +95,15 @@ class Settlement:
         if not payments:
             return
         direction = view.document.data.direction if view.document is not None and view.kind == "invoice" else None
-        fitting = [p for p in payments if direction is None or p.data.direction in (None, direction)]
         currency = view.currency or payments[0].data.currency
-        self.foreign = [p for p in fitting if p.data.currency != currency]
-        self.payments = [p for p in fitting if p.data.currency == currency]
-        self._received = [_movement(p, 1) for p in self.payments]
-        if len(view.by_type) > 1:
+        own: list[Any] = []
+        foreign: list[Any] = []
+        for payment in payments:
+            if direction is None or payment.data.direction is None or payment.data.direction == direction:
+                (own if payment.data.currency == currency else foreign).append(payment)
+        self.payments, self.foreign = own, foreign
+        self._received = [_movement(payment, 1) for payment in own]
+        if not view.by_type.keys().isdisjoint(_BACK):
             self._received += self._given_back(view, currency)
 
     def _given_back(self, view: "View", currency: str) -> list[Movement]:
@@ -128,8 +139,10 @@ def _movement(event: Any, sign: int) -> Movement:
     return Movement(event.time, event.data.recorded_at or event.time, sign * event.data.amount_minor)
 
 
-def _sum(movements: Iterable[Movement]) -> int:
-    return sum(movement.amount_minor for movement in movements)
+def _sum(movements: Sequence[Movement]) -> int:
+    if len(movements) == 1:
+        return movements[0].amount_minor
+    return sum(movement.amount_minor for movement in movements) if movements else 0
 
 
 def _crossing(movements: Sequence[Movement], needed_minor: int) -> Movement | None:

@@ -6,6 +6,8 @@ what has been paid) is worked out here and in the modules beside it, once, so th
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,7 +17,7 @@ from matching.case import Case
 from matching.clock import Clock
 from matching.documents import moment
 from matching.ledger import Cause, Conversion, Ledger
-from matching.policy import Expectation, Policy
+from matching.policy import EntityHops, Expectation, Policy
 from matching.settlement import Settlement
 from matching.verdict import Hop
 
@@ -36,8 +38,9 @@ _VOID_TYPES = {"invoice": "invoice.voided", "credit": "credit_memo.voided"}
 
 class View:
     __slots__ = (
-        "by_type", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
-        "expect", "extra_documents", "facts", "hops", "ident", "issued", "key", "kind", "ledgers", "policy", "postings", "settlement", "system", "total_minor", "void",
+        "by_type", "cause", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
+        "expect", "extra_documents", "facts", "hops", "ident", "issued", "key", "kind", "ledgers", "policy", "postings",
+        "settlement", "system", "terms", "total_minor", "void",
     )  # fmt: skip
 
     document: Any  # the standing version (an event) or None
@@ -54,6 +57,7 @@ class View:
         self.facts = case.facts()
         if not self.entity and self.facts:
             self.entity = self.facts[0].data.entity
+        self.terms: EntityHops = policy.terms.hops(self.entity)
         self.by_type: dict[str, list[Any]] = {}
         for fact in self.facts:
             self.by_type.setdefault(fact.type, []).append(fact)
@@ -62,39 +66,38 @@ class View:
         self._lay_out_document()
         self._lay_out_postings()
         self.settlement = Settlement(self)
-        self.causes: dict[str, Cause] = {ledger.name: self._cause(ledger) for ledger in self.ledgers}
+        self.causes: dict[str, Cause] = {}
+        self.cause: Cause = "agrees" if self.ledgers else "nothing_posted"  # the first over all ledgers that differs
+        for ledger in self.ledgers:
+            cause = self.causes[ledger.name] = self._cause(ledger)
+            if self.cause == "agrees":
+                self.cause = cause
 
     def of(self, event_type: str) -> Sequence[Any]:
         return self.by_type.get(event_type, NOTHING)
 
     def standing(self, *event_types: str) -> Sequence[Any]:
         """The standing versions of the documents that these events tell of."""
-        if len(event_types) == 1:
-            return documents.standing(self.of(event_types[0]), self.conflicts)
-        events = [event for event_type in event_types for event in self.of(event_type)]
-        events.sort(key=lambda event: (event.time, event.id))
-        return documents.standing(events, self.conflicts)
+        told = [self.by_type[event_type] for event_type in event_types if event_type in self.by_type]
+        if not told:
+            return NOTHING
+        events = told[0] if len(told) == 1 else sorted(chain(*told), key=lambda event: (event.time, event.id))
+        return events if len(events) == 1 else documents.standing(events, self.conflicts)
 
     def target_passes_at(self, since: datetime) -> datetime:
         """When the ledger should have followed a change of the document."""
-        return since + self.policy.terms.elapsed("invoice_to_posting", self.entity).target
+        return since + self.terms.invoice_to_posting.target
 
     @property
     def expects_posting(self) -> bool:
         return self.expect.posting and self.document is not None and self.total_minor != 0
 
-    @property
-    def cause(self) -> Cause:
-        """The first cause of a difference over all ledgers, else `agrees` or `nothing_posted`."""
-        if not self.causes:
-            return "nothing_posted"
-        return next((cause for cause in self.causes.values() if cause != "agrees"), "agrees")
-
     def _lay_out_document(self) -> None:
         self.document = self.issued = self.void = self.changed_at = None
         self.extra_documents: Sequence[Any] = NOTHING
         self.total_minor, self.currency = 0, None
-        versions = self.standing(*_DOCUMENT_TYPES[self.kind]) if self.kind in _DOCUMENT_TYPES else NOTHING
+        types = _DOCUMENT_TYPES.get(self.kind)
+        versions = self.standing(*types) if types is not None else NOTHING
         if not versions:
             return
         voids = self.of(_VOID_TYPES.get(self.kind, ""))
@@ -111,9 +114,9 @@ class View:
         self.currency = document.data.currency
         self.total_minor = 0 if self.void is not None else document.data.total_minor
         self.issued = document
-        if self.kind == "invoice" and len(self.of("invoice.issued")) + len(self.of("invoice.amended")) > 1:
+        versions = [*self.of("invoice.issued"), *self.of("invoice.amended")]
+        if self.kind == "invoice" and len(versions) > 1:
             ident = document.data.document_id
-            versions = (*self.of("invoice.issued"), *self.of("invoice.amended"))
             self.issued = min((v for v in versions if v.data.document_id == ident), key=lambda v: (v.time, v.id))
             self.changed_at = moment(document) if self.issued is not document else None
 
@@ -137,9 +140,7 @@ class View:
         role, sign = ("receivable", 1) if direction == "sales" else ("payable", -1)
         sign = -sign if self.kind == "credit" else sign
         currency = self.currency or postings[0].data.currency or postings[0].data.base_currency
-        names = dict.fromkeys(posting.data.ledger for posting in postings)
-        if len(names) == 1:
-            return [Ledger(next(iter(names)), postings, role, sign, currency)]
+        names = {posting.data.ledger for posting in postings} if len(postings) > 1 else {postings[0].data.ledger}
         return [Ledger(n, [p for p in postings if p.data.ledger == n], role, sign, currency) for n in sorted(names)]
 
     def conversion(self, base_currency: str) -> Conversion:
@@ -199,8 +200,18 @@ class View:
         return otherwise
 
     def _covers_all_documents(self, ledger: Ledger, net_minor: int) -> bool:
-        total = self.total_minor + sum(extra.data.total_minor for extra in self.extra_documents)
-        return ledger.net_minor is not None and net_minor == total
+        if ledger.net_minor is not None:
+            extra_minor: int = sum(extra.data.total_minor for extra in self.extra_documents)
+            return net_minor == self.total_minor + extra_minor
+        rest, tolerance = Decimal(net_minor), Decimal(0)
+        for document in (self.document, *self.extra_documents):
+            conversion = Conversion(document.data, ledger.base_currency)
+            base = conversion.total(document.data.total_minor)
+            if base is None:
+                return False
+            rest -= base
+            tolerance += conversion.tolerance(base, self.policy.tolerance.fx_minor)
+        return abs(rest) <= tolerance
 
     def _is_multiple(self, ledger: Ledger, net_minor: int) -> bool:
         """The whole document booked twice or more, by postings of their own that nothing took back."""

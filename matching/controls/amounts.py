@@ -49,6 +49,8 @@ def amount(view: View) -> Answer:
     if not view.ledgers:
         return _AMOUNT_NOT_YET if view.expects_posting else _AMOUNT_NOT_EXPECTED
     cause = view.cause
+    if cause == "agrees" and view.ledgers[0].net_minor is not None:
+        return _AMOUNT_PASS
     if cause == "amount":
         return _amount_differs(view, _ledger_with(view, "amount"))
     if all(ledger.net_minor is None for ledger in view.ledgers) and cause not in ("currency", "no_control_line"):
@@ -275,10 +277,11 @@ def fx(view: View) -> Answer:
         return _FX_NO_DOCUMENT
     if not view.ledgers:
         return _FX_NOT_YET if view.expects_posting else _FX_NOT_EXPECTED
-    foreign = [ledger for ledger in view.ledgers if ledger.base_currency != view.currency]
-    if not foreign:
-        return _FX_SAME
-    for ledger in foreign:
+    answer: Answer = _FX_SAME
+    for ledger in view.ledgers:
+        if ledger.base_currency == view.currency:
+            continue
+        answer = _FX_PASS
         cause = view.causes[ledger.name]
         if cause == "fx":
             return _fx_differs(view, ledger)
@@ -288,7 +291,7 @@ def fx(view: View) -> Answer:
             return _FX_NO_BASE
         if view.conversion(ledger.base_currency).total(view.total_minor) is None:
             return _FX_NO_RATE
-    return _FX_PASS
+    return answer
 
 
 def _fx_differs(view: View, ledger: Ledger) -> Failure:

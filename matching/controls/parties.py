@@ -23,6 +23,8 @@ def customer(view: View) -> Answer:
         return _CUSTOMER_NOT_NAMED
     answer: Answer = _CUSTOMER_ALONE
     for side in (*view.postings, *view.settlement.payments, *view.of("subscription.activated")):
+        if side.data.customer is None and side.data.refs is None:
+            continue
         theirs = _names(side)
         if theirs and names.isdisjoint(theirs):
             return _another_customer(view, side, names, theirs)
@@ -33,7 +35,8 @@ def customer(view: View) -> Answer:
 
 def _names(event: Any) -> set[str]:
     parties, refs = event.data.customer, event.data.refs
-    names = set() if parties is None else {parties.sold_to, parties.bill_to, parties.payer} - {None}
+    names = set() if parties is None else {parties.sold_to, parties.bill_to, parties.payer}
+    names.discard(None)
     if refs:
         names.update(ref.value for ref in refs if ref.kind == "customer")
     return names

@@ -15,6 +15,8 @@ from matching.view import View
 
 def _due_minor(view: View) -> int:
     """What may be paid at most without being too much."""
+    if not view.extra_documents:
+        return view.total_minor
     extra_minor: int = sum(extra.data.total_minor for extra in view.extra_documents)
     return view.total_minor + extra_minor
 
@@ -198,7 +200,7 @@ def _receipt_applied(view: View) -> Answer:
     rest = settlement.received_minor - settlement.applied_minor - settlement.reductions_minor
     if rest <= 0:
         return _UNAPPLIED_PASS
-    terms = view.policy.terms.elapsed("payment_to_application", view.entity)
+    terms = view.terms.payment_to_application
     missing_at = settlement.first_received_at() + terms.missing_after
     if view.clock.before(missing_at) or view.clock.is_behind(terms.awaits, missing_at):
         return _RECEIPT_WAITING

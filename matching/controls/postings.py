@@ -62,7 +62,7 @@ def missing_reversal(view: View) -> Answer:
         return _REVERSAL_PASS
     voided_at = view.void.data.recorded_at or view.void.time
     due_at = view.target_passes_at(voided_at)
-    awaits = view.policy.terms.elapsed("invoice_to_posting", view.entity).awaits
+    awaits = view.terms.invoice_to_posting.awaits
     if view.clock.before(due_at) or view.clock.is_behind(awaits, due_at):
         return _REVERSAL_WAITING
     stands, currency = ledger.stands_at_minor, ledger.shown_currency

@@ -1,6 +1,7 @@
 """Was it in time, and in the right period?"""
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 from matching.deliveries import failure_beside
@@ -18,7 +19,8 @@ def sla(view: View) -> Answer:
     """No leg is past its target and still open. What arrived late is history and no break: nobody can mend it."""
     if not view.hops:
         return _SLA_NONE
-    late = [hop for hop in view.hops.values() if hop.state == "late" and is_break_when_late(view, hop)]
+    late = [hop for hop in view.hops.values() if hop.state == "late"]
+    late = [hop for hop in late if is_break_when_late(view, hop)] if late else late
     if not late:
         return _SLA_PASS
     failures = [_late(view, hop) for hop in late]
@@ -68,22 +70,20 @@ def cutoff(view: View) -> Answer:
     for ledger in view.ledgers:
         for posting in ledger.postings:
             booked_into = posting.data.accounting_date or posting.time.date()
-            if _month(booked_into) != _month(own) and ledger.books(posting):
+            is_of_period = booked_into.month == own.month and booked_into.year == own.year
+            if not is_of_period and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
-            if moment(posting) >= _closes_at(booked_into, view.policy.cutoff.grace_days):
+            if moment(posting) >= _closes_at(booked_into.year, booked_into.month, view.policy.cutoff.grace_days):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")
     return _CUTOFF_PASS
 
 
-def _month(day: date) -> tuple[int, int]:
-    return day.year, day.month
-
-
-def _closes_at(day: date, grace_days: int) -> datetime:
-    """Midnight after the last grace day of the period that the day lies in."""
-    if day.year >= date.max.year:
+@lru_cache(maxsize=1_000)
+def _closes_at(year: int, month: int, grace_days: int) -> datetime:
+    """Midnight after the last grace day of a month."""
+    if year >= date.max.year:
         return _NEVER
-    next_month = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    next_month = date(year + month // 12, month % 12 + 1, 1)
     return datetime.combine(next_month, time.min, UTC) + timedelta(days=grace_days)
 
 

@@ -11,9 +11,9 @@ DEFAULT = load()
 
 
 def test_the_three_business_slas_are_the_defaults() -> None:
-    terms = DEFAULT.terms
+    hops = DEFAULT.terms.hops("any")
     slas = {
-        name: (terms.elapsed(name, "any").target_s, terms.elapsed(name, "any").missing_after_s)
+        name: (getattr(hops, name).target_s, getattr(hops, name).missing_after_s)
         for name in ("quote_to_subscription", "invoice_to_posting", "payment_to_application")
     }
     assert slas == {
@@ -21,24 +21,24 @@ def test_the_three_business_slas_are_the_defaults() -> None:
         "invoice_to_posting": (900, 86_400),
         "payment_to_application": (14_400, 172_800),
     }
-    assert all(terms.elapsed(name, "any").late_is_break for name in slas)
-    payment = terms.payment("any")
+    assert all(getattr(hops, name).late_is_break for name in slas)
+    payment = hops.invoice_to_payment
     assert (payment.terms_days, payment.missing_after_s, payment.late_is_break) == (30, 30 * 86_400, False)
 
 
 def test_a_file_of_ones_own_says_only_what_differs() -> None:
     policy = load("[hops.invoice_to_posting]\ntarget_s = 60\n[owners]\namount = 'crm'\n")
-    assert policy.terms.elapsed("invoice_to_posting", "x").target_s == 60
-    assert policy.terms.elapsed("invoice_to_posting", "x").missing_after_s == 86_400
+    assert policy.terms.hops("x").invoice_to_posting.target_s == 60
+    assert policy.terms.hops("x").invoice_to_posting.missing_after_s == 86_400
     assert (policy.owners["amount"], policy.owners["tax"]) == ("crm", DEFAULT.owners["tax"])
 
 
 def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
     policy = load("[hops.invoice_to_posting.entities.acme-de]\ntarget_s = 86_400\nawaits = 'sap'\n[hops.invoice_to_payment.entities.acme-de]\nterms_days = 14")  # fmt: skip
-    own, other = (policy.terms.elapsed("invoice_to_posting", entity) for entity in ("acme-de", "acme-us"))
+    own, other = (policy.terms.hops(entity).invoice_to_posting for entity in ("acme-de", "acme-us"))
     assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
     assert (other.target_s, other.awaits) == (900, "erp")
-    assert [policy.terms.payment(entity).terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
+    assert [policy.terms.hops(entity).invoice_to_payment.terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
 
 
 def test_a_system_expects_what_the_default_does_and_what_it_says() -> None:
