@@ -309,8 +309,8 @@ OPEN_NOW: dict[str, str] = {
         WHERE partition IN {partitions:Array(UInt32)} GROUP BY class, entity, owner""",
     # `hops` is kept with the verdicts; the key's index leaves only the granules of open cases to be read.
     "tieout_hop_open_late": """
-        SELECT hop.1 AS hop_name, entity, countIf(hop.2 IN ('late', 'missing')) AS value
-        FROM verdicts FINAL ARRAY JOIN hops AS hop
+        SELECT hop_name, entity, countIf(state IN ('late', 'missing')) AS value
+        FROM verdicts FINAL ARRAY JOIN hops.name AS hop_name, hops.state AS state
         WHERE partition IN {partitions:Array(UInt32)} AND outcome != 'ok' AND case_key IN (
             SELECT case_key FROM open_cases WHERE partition IN {partitions:Array(UInt32)} AND NOT is_deleted)
         GROUP BY hop_name, entity""",
