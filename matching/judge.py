@@ -32,24 +32,33 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     view = View(case, policy, clock)
     hops = run(view)
     controls: list[ControlResult] = []
+    unassessed: list[str] = []
     breaks: list[Break] = []
     exposure_minor = 0
     for control in CONTROLS[view.kind]:
         answer = control(view)
         if type(answer) is ControlResult:
             controls.append(answer)
+            if answer.result == "not_assessed" or answer.result == "fail":
+                unassessed.append(answer.name)
         elif isinstance(answer, Failure):
             controls.append(answer.result)
             breaks += answer.breaks
             exposure_minor = max(exposure_minor, answer.exposure_minor)
-    return _verdict(case, view, hops, controls, breaks, exposure_minor)
+    outcome = _outcome(view, hops, unassessed, breaks)
+    return _verdict(case, view, hops, controls, breaks, exposure_minor, outcome)
 
 
 def _verdict(
-    case: Case, view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break], exposure: int
+    case: Case,
+    view: View,
+    hops: tuple[Hop, ...],
+    controls: list[ControlResult],
+    breaks: list[Break],
+    exposure_minor: int,
+    outcome: Outcome,
 ) -> Verdict:
     facts = view.facts
-    outcome = _outcome(view, hops, controls, breaks)
     currency, amount_minor = _amount(view)
     return Verdict(
         view.key,
@@ -60,7 +69,7 @@ def _verdict(
         outcome,
         currency,
         bounded(amount_minor),
-        exposure,
+        exposure_minor,
         tuple(controls),
         tuple(breaks),
         hops,
@@ -75,17 +84,14 @@ def _verdict(
     )
 
 
-def _outcome(view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break]) -> Outcome:
+def _outcome(view: View, hops: tuple[Hop, ...], unassessed: list[str], breaks: list[Break]) -> Outcome:
     if breaks:
         return "break"
     for hop in hops:
         if hop.state in OPEN_STATES:
             return "pending"
     mandatory = view.policy.terms.mandatory.get(view.kind, frozenset())
-    for control in controls:
-        if control.result in ("not_assessed", "fail") and control.name in mandatory:
-            return "pending"
-    return "ok"
+    return "ok" if mandatory.isdisjoint(unassessed) else "pending"
 
 
 def _amount(view: View) -> tuple[str | None, int]:

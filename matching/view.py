@@ -76,13 +76,19 @@ class View:
     def of(self, event_type: str) -> Sequence[Any]:
         return self.by_type.get(event_type, NOTHING)
 
-    def standing(self, *event_types: str) -> Sequence[Any]:
+    def standing(self, event_type: str) -> Sequence[Any]:
         """The standing versions of the documents that these events tell of."""
-        told = [self.by_type[event_type] for event_type in event_types if event_type in self.by_type]
-        if not told:
+        events = self.by_type.get(event_type, NOTHING)
+        return events if len(events) < 2 else documents.standing(events, self.conflicts)
+
+    def _versions(self) -> Sequence[Any]:
+        """Whatever tells of the case's own document, in order of time."""
+        told = _DOCUMENT_TYPES.get(self.kind)
+        if told is None:
             return NOTHING
-        events = told[0] if len(told) == 1 else sorted(chain(*told), key=lambda event: (event.time, event.id))
-        return events if len(events) == 1 else documents.standing(events, self.conflicts)
+        if told[-1] not in self.by_type:
+            return self.of(told[0])
+        return sorted(chain.from_iterable(map(self.of, told)), key=lambda event: (event.time, event.id))
 
     def target_passes_at(self, since: datetime) -> datetime:
         """When the ledger should have followed a change of the document."""
@@ -96,28 +102,27 @@ class View:
         self.document = self.issued = self.void = self.changed_at = None
         self.extra_documents: Sequence[Any] = NOTHING
         self.total_minor, self.currency = 0, None
-        types = _DOCUMENT_TYPES.get(self.kind)
-        versions = self.standing(*types) if types is not None else NOTHING
-        if not versions:
+        told = self._versions()
+        if not told:
             return
+        versions = documents.standing(told, self.conflicts)
         voids = self.of(_VOID_TYPES.get(self.kind, ""))
         live = versions if not voids and len(versions) == 1 else documents.not_replaced(versions) or versions
         if voids:
             live = [document for document in live if documents.voided(document, voids) is None] or live[:1]
             self.void = documents.voided(live[0], voids)
-        self._settle_on(live)
+        self._settle_on(live, told)
 
-    def _settle_on(self, live: Sequence[Any]) -> None:
+    def _settle_on(self, live: Sequence[Any], told: Sequence[Any]) -> None:
         document = self.document = live[0]
         source = document.source
         self.extra_documents = [extra for extra in live[1:] if extra.source == source] if len(live) > 1 else NOTHING
         self.currency = document.data.currency
         self.total_minor = 0 if self.void is not None else document.data.total_minor
         self.issued = document
-        versions = [*self.of("invoice.issued"), *self.of("invoice.amended")]
-        if self.kind == "invoice" and len(versions) > 1:
+        if len(told) > 1:
             ident = document.data.document_id
-            self.issued = min((v for v in versions if v.data.document_id == ident), key=lambda v: (v.time, v.id))
+            self.issued = next(version for version in told if version.data.document_id == ident)
             self.changed_at = moment(document) if self.issued is not document else None
 
     def _lay_out_postings(self) -> None:
