@@ -113,14 +113,14 @@ _NAMED_FX = re.compile(r"currency (gain|revaluation)|bank revaluation|foreign ex
 
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
     record = parse(body)
-    table = record.get("table")
-    rows = {"invoices": _invoice, "journals": _journal}
-    whole = Fields(record, f"xero_tables {shown(table)}")
+    whole = Fields(record, f"xero_tables {shown(record.get('table'))}")
+    table = whole.text_or_none("table")
     if table in ("invoice_lines", "journal_lines"):
         _refuse_orphan(whole)
-    if table not in rows:
+    mapping = {"invoices": _invoice, "journals": _journal}.get(table or "")
+    if mapping is None:
         whole.refuse("no invoice or journal of a table extract; read the folder with `tieout map xero_tables`")
-    return tuple(rows[str(table)](whole, traceparent))
+    return tuple(mapping(whole, traceparent))
 
 
 def key(body: bytes) -> bytes:
@@ -330,7 +330,8 @@ def _posting_lines(whole: Fields, row: Fields, told: _Journal, base: str) -> lis
 
 
 def _roles(whole: Fields, lines: Sequence[Fields], amounts: Sequence[int], told: _Journal) -> list[str]:
-    controls = {ident: role for role, ident in whole.inner("controls").values.items()}
+    stated = whole.inner("controls")
+    controls = {ident: role for role in _CONTROL_ROLES.values() if (ident := stated.text_or_none(role)) is not None}
     roles = [_role_of(line, controls) for line in lines]
     wanted = _CONTROL_ROLES.get(told.direction or "")
     if wanted and any(amounts) and wanted not in roles:
@@ -343,10 +344,10 @@ def _roles(whole: Fields, lines: Sequence[Fields], amounts: Sequence[int], told:
     return roles
 
 
-def _role_of(line: Fields, controls: dict[Any, str]) -> str:
+def _role_of(line: Fields, controls: dict[str, str]) -> str:
     account = line.inner("account")
     system = _ROLE_OF_SYSTEM.get((account.text_or_none("system_account") or "").upper())
-    control = controls.get(line.text_or_none("account_id") or line.text_or_none("account_code"))
+    control = controls.get(line.text_or_none("account_id") or line.text_or_none("account_code") or "")
     kind = (line.text_or_none("account_type") or account.text_or_none("type") or "").upper()
     name = line.text_or_none("account_name") or account.text_or_none("name") or ""
     if system or control:

@@ -43,10 +43,18 @@ def test_each_bad_row_is_refused_with_its_class_and_the_cell_to_correct() -> Non
     assert refused == [
         (5, "mapping", "InvoiceDate is '2/30/2025', no date M/D/YYYY"),
         (6, "master_data", "countryCode is empty: say which entity the invoice belongs to"),
-        (7, "mapping", "InvoiceAmount is '-1.00', expected an amount like 1234.50, not negative and without separators"),
+        (
+            7,
+            "mapping",
+            "InvoiceAmount is '-1.00', expected an amount like 1234.50, not negative and without separators",
+        ),
         (8, "mapping", "InvoiceAmount: amount 1.005 has more decimals than USD has (2)"),
         (9, "mapping", "Disputed is 'maybe', expected Yes or No"),
-        (10, "mapping", "InvoiceAmount is '1,000.00', expected an amount like 1234.50, not negative and without separators"),
+        (
+            10,
+            "mapping",
+            "InvoiceAmount is '1,000.00', expected an amount like 1234.50, not negative and without separators",
+        ),
         (11, "mapping", "the row has 6 cells for 10 columns; a separator is missing or unquoted"),
     ]
     assert all(row.original and row.path.endswith("settled.csv") for row in ROWS if isinstance(row, Rejected))

@@ -103,7 +103,9 @@ def test_a_refund_is_one_fact_by_webhook_and_inside_its_charge() -> None:
 def test_a_retried_webhook_gives_the_same_bytes() -> None:
     for name in NAMES:
         document = body(name)
-        retried = document | {"id": "evt_retry", "pending_webhooks": 1} if document.get("object") == "event" else document
+        retried = (
+            document | {"id": "evt_retry", "pending_webhooks": 1} if document.get("object") == "event" else document
+        )
         assert mapped(retried) == mapped(document), name
 
 
