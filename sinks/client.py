@@ -8,8 +8,9 @@
 - What is transient (no connection, overload, a quorum that is short) is tried again, pausing longer each time, until
   `patience_s` is over: then StoreUnavailable. Everything else raises at once what ClickHouse said.
 - An epoch is held by one worker: `claim` returns a number only after reading back that nobody else had taken it.
-- An insert costs the store CPU however small it is, for its many columns: about 15 ms for facts, 40 for verdicts with
-  their history and open cases, 10 for positions. Flush by the quarter of a second, not by the record.
+- An insert costs the store CPU however small it is, for its many columns: about 15 ms for facts, 30 for verdicts with
+  their history and open cases, 10 for positions; then 5 µs a fact and 15 a verdict, and merges later as much again.
+  Flush by the quarter of a second, not by the record.
 """
 
 import time
