@@ -16,6 +16,8 @@ from tests.scenarios.books import (
 
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))
 
+EUR = {"currency": "EUR", "rate": "0.920000", "rate_direction": "document_per_base", "base_currency": "USD"}
+
 ROWS = (
     # what                                  facts                                          as of   outcome    breaks
     Row("invoice, posting, payment, application tie out",
@@ -106,6 +108,9 @@ ROWS = (
         "40d", "break", "duplicate_invoice", "120.00"),
     Row("both of two duplicate invoices were booked: one cause, one break", (invoice("120.00"), invoice("120.00", "1h", document="in_2"),
         posting("120.00"), posting("120.00", "2m", document="je_2")), "2h", "break", "duplicate_invoice", "120.00"),
+    Row("both of two duplicate invoices were booked, in base amounts only", (invoice("120.00", **EUR),
+        invoice("120.00", "1h", document="in_2", **EUR), posting("130.43", currency=None),
+        posting("130.43", "2m", document="je_2", currency=None)), "2h", "break", "duplicate_invoice", "120.00"),
     Row("the second was voided", (invoice("120.00"), invoice("120.00", "1h", document="in_2"), void("2h", "in_2"),
         posting("120.00"), *PAID), "40d", "ok"),
     Row("the second replaces the first", (invoice("110.00"), invoice("120.00", "1h", document="in_2", replaces="in_1"),
