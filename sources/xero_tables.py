@@ -214,6 +214,7 @@ def _applied(row: Fields, origin: Origin, case: str) -> Iterable[Event]:
         amount_minor = _unsigned(row, column, currency) if row.has(column) else 0
         if amount_minor:
             data = {
+                "document_id": f"{ident}/{from_kind}",  # else the two would be versions of one document
                 "version": _version(row),
                 "from_kind": from_kind,
                 "currency": currency,

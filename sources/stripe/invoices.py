@@ -268,6 +268,7 @@ def _balance_applied(document: Fields, delivery: Delivery, case: str, code: str)
 def _applied(document: Fields, delivery: Delivery, case: str, time: datetime, from_kind: str, transition: str, code: str, amount_minor: int) -> Event:  # fmt: skip
     ident = document.text("id")
     data = {
+        "document_id": f"{ident}/{transition}",  # an application is a document of its own, else two would be versions of one
         "customer": customer(document, "payer"),
         "from_kind": from_kind,
         "currency": code,
@@ -284,8 +285,10 @@ def _failed(document: Fields, delivery: Delivery, case: str, code: str) -> Event
     ident = payment_id(document) or document.text("id")
     transition = ("failed", charge) if charge is not None else ("attempt", str(attempt))
     data = {
+        "document_id": charge or f"{ident}/{attempt}",
         "version": PARTIAL,
         "customer": customer(document, "payer"),
+        "reference": ident,
         "currency": code,
         "amount_minor": minor(document, "amount_due", code),
         "direction": "sales",

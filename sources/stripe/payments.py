@@ -148,12 +148,19 @@ def _attempted(document: Fields, delivery: Delivery, payment: str, case: str) ->
     if told is None and (tried is None or not error.values):
         document.refuse("status is requires_payment_method: no money has moved", "policy")
     time = told or document.moment("created")
-    attempt = tried or str(int(time.timestamp()))
+    attempt = tried or f"{payment}/{int(time.timestamp())}"
     yield _failed(document, delivery.origin, payment, case, time, attempt, error.text_or_none("code"))
 
 
 def _failed(document: Fields, origin: Origin, payment: str, case: str, time: datetime, attempt: str, reason: str | None) -> Event:  # fmt: skip
-    data = _moved(document) | {"version": FULL, "customer": customer(document, "payer"), "reason": note(reason)}
+    """The attempt is the document, so that two failures of one payment are not versions of each other."""
+    data = _moved(document) | {
+        "document_id": attempt,
+        "version": FULL,
+        "customer": customer(document, "payer"),
+        "reference": payment,
+        "reason": note(reason),
+    }
     return origin.tell("payment.failed", "failed", attempt, document=payment, case=case, time=time, data=data)
 
 

@@ -144,6 +144,18 @@ def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
         assert applied == events[0]["data"]["total_minor"], name
 
 
+def test_two_movements_of_one_invoice_are_never_versions_of_one_document() -> None:
+    """Of two facts of one type and document the newer would hold and the other be lost."""
+    second = body("charge_failed")
+    second["data"]["object"] |= {"id": "ch_9", "failure_code": "insufficient_funds"}
+    several = [
+        *told(body("invoice_paid_partly_from_balance")), *told(body("invoice_paid_with_payments")),
+        *told(body("charge_failed")), *told(second), *told(body("credit_note_created")),
+    ]  # fmt: skip
+    documents = {(event["type"], event["data"]["document_id"]): event["id"] for event in several}
+    assert all(documents[event["type"], event["data"]["document_id"]] == event["id"] for event in several)
+
+
 def test_a_connected_account_is_its_own_entity() -> None:
     event = told(body("invoice_of_connected_account"))[0]
     assert event["data"]["entity"] == "acct_7"

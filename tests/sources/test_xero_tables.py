@@ -94,6 +94,7 @@ def test_a_voided_invoice_is_issued_voided_and_nets_to_nothing() -> None:
 def test_a_part_payment_and_a_credit_are_applied_as_such() -> None:
     applied = [event.data for event in events(BOOKS) if event.type == "cash.applied" and event.data.invoice_id == "i-2"]
     assert [(data.from_kind, data.amount_minor) for data in applied] == [("payment", 40000), ("credit", 10000)]
+    assert len({data.document_id for data in applied}) == 2, "one does not stand for the other"
 
 
 def test_a_payment_is_the_cash_that_came_in_and_names_no_invoice() -> None:
