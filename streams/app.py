@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ log = logging.getLogger("tieout.app")
 
 EXIT_BROKEN = 70  # EX_SOFTWARE: an invariant broke or something unexpected happened; nothing was committed
 EXIT_USAGE = 2
+LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset({"open_now", "facts_of", "verdicts_of", "stubs", "positions"})
 
@@ -150,7 +152,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("faust", "aiokafka", "mode"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    tracing.configure("tieout-worker")
+    tracing.configure("tieout-worker", settings.worker)
     metrics.serve(settings.metrics_port, settings.metrics_host)
     return asyncio.run(_live(settings))
 
@@ -162,6 +164,7 @@ async def _live(settings: Settings) -> int:
     if missing:
         log.error("topics are missing: %s. Create them with: tieout topics --bootstrap %s", missing, settings.bootstrap)
         return EXIT_USAGE
+    _introduce(settings, worker)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -179,11 +182,26 @@ async def _live(settings: Settings) -> int:
     except TimeoutError:
         die(f"could not flush within {settings.stop_timeout_s} s of being told to stop")
     gauges.cancel()
-    await app.stop()
+    log.info("everything read is flushed and committed, leaving the group")
+    await _leave(app)
     publisher.close()
     tracing.shutdown()
-    log.info("stopped, everything read is flushed and committed")
-    return 0
+    logging.shutdown()
+    os._exit(0)  # nothing is left to lose, and a thread of Faust's that hangs must not hold the process
+
+
+async def _leave(app: faust.App) -> None:
+    """Tells the group at once. Faust's own stop can hang where a rebalance is under way (its fetcher is unsupervised)."""
+    try:
+        await asyncio.wait_for(app.stop(), LEAVE_TIMEOUT_S)
+    except TimeoutError:
+        log.warning("did not leave the group within %s s: it will notice by the session timeout", LEAVE_TIMEOUT_S)
+
+
+def _introduce(settings: Settings, worker: Worker) -> None:
+    hops = worker.policy.hops
+    targets = {name: float(hop.target_s) for name, hop in hops if getattr(hop, "target_s", None) is not None}
+    metrics.worker(settings.worker, version("tieout"), worker.policy.hash, targets)
 
 
 async def _refresh_gauges(settings: Settings, worker: Worker) -> None:

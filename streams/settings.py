@@ -24,9 +24,11 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int = field(default_factory=lambda: int(os.environ.get("TIEOUT_METRICS_PORT", "9464")))
 
-    flush_interval_s: float = 0.1  # least time between the starts of two flushes: bounds inserts per second
+    flush_interval_s: float = (
+        0.2  # least time between the starts of two flushes: an insert costs the store ~50 ms of CPU
+    )
     fetch_wait_s: float = 0.05  # how long the broker may hold a fetch that has nothing to give
-    session_timeout_s: float = 30.0
+    session_timeout_s: float = 10.0  # a killed worker is noticed after it; the others then take over
     stop_timeout_s: float = 20.0  # told to stop, a worker has so long to flush; then it ends without a commit
     fetch_records: int = 5_000  # handed to an agent at once
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)

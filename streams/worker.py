@@ -198,6 +198,7 @@ class Worker:
         pending.oldest = pending.oldest or from_millis(batch.records[0].timestamp)
         if pending.records + self._in_flight >= self.settings.pending_records:
             self._room.clear()
+            metrics.limit_hit("pending_records")
         self._work.set()
         metrics.records(batch.topic, len(batch.records))
 
@@ -288,9 +289,10 @@ class Worker:
         now = self.positions.now(clock)
         rows: list[VerdictRow] = []
         for partition in self.partitions.values():
-            judged = join.judge_dirty(
-                partition, partition.take_dirty(), self.policy, now, clock, self.settings.dashboard_url
-            )
+            dirty = partition.take_dirty()
+            judged = join.judge_dirty(partition, dirty, self.policy, now, clock, self.settings.dashboard_url)
+            if crowded := sum(entry.case.is_over_limit for entry in dirty.values()):
+                metrics.limit_hit("facts_per_case", crowded)
             rows.extend(judged.rows)
             pending.messages.extend(judged.messages)
             metrics.judged(judged.verdicts)
