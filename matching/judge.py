@@ -9,7 +9,7 @@
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from matching.case import Case
 from matching.clock import COMPLETE, Clock, Progress
@@ -21,6 +21,8 @@ from matching.policy import Policy
 from matching.verdict import Break, ControlResult, Hop, Outcome, Verdict
 from matching.view import View, split_key
 
+_UNSETTLED = frozenset(("not_assessed", "fail"))
+
 __all__ = ["COMPLETE", "Progress", "judge"]
 
 
@@ -31,21 +33,16 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     clock = Clock(now, progress)
     view = View(case, policy, clock)
     hops = run(view)
-    controls: list[ControlResult] = []
-    unassessed: list[str] = []
+    answers = [control(view) for control in CONTROLS[view.kind]]
     breaks: list[Break] = []
     exposure_minor = 0
-    for control in CONTROLS[view.kind]:
-        answer = control(view)
-        if type(answer) is ControlResult:
-            controls.append(answer)
-            if answer.result == "not_assessed" or answer.result == "fail":
-                unassessed.append(answer.name)
-        elif isinstance(answer, Failure):
-            controls.append(answer.result)
-            breaks += answer.breaks
-            exposure_minor = max(exposure_minor, answer.exposure_minor)
-    outcome = _outcome(view, hops, unassessed, breaks)
+    failures = [answer for answer in answers if type(answer) is Failure]
+    if failures:
+        breaks = [found for failure in failures for found in failure.breaks]
+        exposure_minor = max(failure.exposure_minor for failure in failures)
+        answers = [answer.result if isinstance(answer, Failure) else answer for answer in answers]
+    controls = cast(list[ControlResult], answers)
+    outcome = _outcome(view, hops, controls, breaks)
     return _verdict(case, view, hops, controls, breaks, exposure_minor, outcome)
 
 
@@ -84,14 +81,15 @@ def _verdict(
     )
 
 
-def _outcome(view: View, hops: tuple[Hop, ...], unassessed: list[str], breaks: list[Break]) -> Outcome:
+def _outcome(view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break]) -> Outcome:
     if breaks:
         return "break"
     for hop in hops:
         if hop.state in OPEN_STATES:
             return "pending"
     mandatory = view.policy.terms.mandatory.get(view.kind, frozenset())
-    return "ok" if mandatory.isdisjoint(unassessed) else "pending"
+    unsettled = [control.name for control in controls if control.result in _UNSETTLED]
+    return "pending" if unsettled and not mandatory.isdisjoint(unsettled) else "ok"
 
 
 def _amount(view: View) -> tuple[str | None, int]:

@@ -48,16 +48,18 @@ class Ledger:
         if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
             self.is_other_currency = True
         in_base = posting.base_currency == currency
-        role, sign = self.role, self.sign
         for line in posting.lines:
-            if line.role == role:
+            role = line.role
+            if role == self.role:
                 self.control_lines += 1
-                self.net_minor = _plus(self.net_minor, _document_minor(line, in_base), sign)
-                self.base_minor = _plus(self.base_minor, line.base_minor, sign)
-            elif line.role == "tax":
+                amount = line.base_minor if in_base and line.amount_minor is None else line.amount_minor
+                self.net_minor = _plus(self.net_minor, amount, self.sign)
+                self.base_minor = _plus(self.base_minor, line.base_minor, self.sign)
+            elif role == "tax":
                 self.tax_lines += 1
-                self.tax_minor = _plus(self.tax_minor, _document_minor(line, in_base), -sign)
-                self.base_tax_minor = _plus(self.base_tax_minor, line.base_minor, -sign)
+                amount = line.base_minor if in_base and line.amount_minor is None else line.amount_minor
+                self.tax_minor = _plus(self.tax_minor, amount, -self.sign)
+                self.base_tax_minor = _plus(self.base_tax_minor, line.base_minor, -self.sign)
 
     @property
     def stands_at_minor(self) -> int:
@@ -99,11 +101,6 @@ class Ledger:
     def last_reversed_at(self) -> datetime | None:
         """When something was last taken back, by a reversal or by a posting the other way round."""
         return max((moment(p) for p in self.postings if p.type == "posting.reversed" or p.data.reverses), default=None)
-
-
-def _document_minor(line: Any, in_base: bool) -> int | None:
-    amount: int | None = line.amount_minor
-    return line.base_minor if amount is None and in_base else amount
 
 
 def _plus(total: int | None, amount: int | None, sign: int) -> int | None:

@@ -118,8 +118,18 @@ def _unbalanced(view: View, posting: Any, rest: int) -> Answer:
     return failed(
         view, "balance", "amount", reason,
         expected="debits equal to credits", actual=f"{major(rest, currency)} between them", currency=currency,
-        amounts=(0, rest), variance_minor=rest, evidence=(posting,),
+        amounts=(0, rest), variance_minor=rest, exposure_minor=_unbalanced_minor(view, currency, rest), evidence=(posting,),
     )  # fmt: skip
+
+
+def _unbalanced_minor(view: View, base_currency: str, rest: int) -> int:
+    """In the case's currency, as every exposure; the whole document where no rate tells what the rest is worth."""
+    if view.document is None or base_currency == view.currency:
+        return abs(rest)
+    conversion = view.conversion(base_currency)
+    if not conversion.is_known:
+        return view.document.data.total_minor or 0
+    return abs(rounded(Decimal(rest) / conversion.base(1)))
 
 
 _CURRENCY_PASS = passed("currency", "document, postings and payments agree")

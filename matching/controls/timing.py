@@ -19,8 +19,7 @@ def sla(view: View) -> Answer:
     """No leg is past its target and still open. What arrived late is history and no break: nobody can mend it."""
     if not view.hops:
         return _SLA_NONE
-    late = [hop for hop in view.hops.values() if hop.state == "late"]
-    late = [hop for hop in late if is_break_when_late(view, hop)] if late else late
+    late = [hop for hop in view.hops.values() if hop.state == "late" and is_break_when_late(view, hop)]
     if not late:
         return _SLA_PASS
     failures = [_late(view, hop) for hop in late]
