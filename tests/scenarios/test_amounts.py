@@ -36,6 +36,8 @@ ROWS = (
     # Balance.
     Row("debits are not credits", (invoice("120.00"), posting("120.00", rest="100.00")), "1h", "break", "amount", "20.00",
         controls={"balance": "fail", "amount": "pass"}),
+    Row("debits are not credits in base currency: exposed in the document's", (invoice("120.00", **EUR),
+        posting("130.43", currency=None, rest="107.43")), "1h", "break", "amount", "21.16"),
     Row("unbalanced because the receivable is wrong: one cause, one break", (invoice("120.00"), posting("110.00", rest="120.00")), "1h",
         "break", "amount", "10.00", controls={"balance": "fail", "amount": "fail"}),
     # Tax.
