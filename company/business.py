@@ -111,8 +111,9 @@ class Company:
         customer = self._customer(fault, serial)
         bill = draw_bill(rng, customer, at, is_free=fault == "free")
         invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
-        stories.STORIES[fault](invoice)
-        return self._sent(rng, invoice, fault, pace)
+        second = self._second(rng, fault, customer)
+        stories.tell(invoice, fault, second)
+        return self._sent(rng, invoice, f"{fault}+{second}" if second else fault, pace)
 
     def _customer(self, fault: str, serial: int) -> Customer:
         fits = stories.FITS.get(fault)
@@ -120,6 +121,10 @@ class Company:
         while fits is not None and not fits(self._customers[number]):
             number += 1
         return self._customers[number]
+
+    def _second(self, rng: Random, fault: str, customer: Customer) -> str | None:
+        beside = stories.second_faults(fault, customer)
+        return rng.choice(beside) if beside and rng.random() < self._faults.coincidence else None
 
     def _other(self, customer: Customer, serial: int) -> Customer:
         other = self._customers[serial * _STRIDE + 1]

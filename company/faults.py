@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 INVOICE_FAULTS = (
     "missing_posting", "late_posting", "rejected_posting", "api_failure", "api_recovered", "wrong_amount", "wrong_tax",
-    "wrong_customer", "wrong_currency", "wrong_fx", "wrong_entity", "duplicate_invoice", "duplicate_posting",
+    "wrong_customer", "wrong_currency", "wrong_fx", "wrong_entity", "unbalanced_posting", "conflicting_invoice", "duplicate_invoice", "duplicate_posting",
     "orphan_posting", "void_not_reversed", "missing_payment", "short_payment", "overpayment", "duplicate_payment",
     "orphan_payment", "missing_application", "late_application", "unapplied_remainder",
 )  # fmt: skip
@@ -30,6 +30,8 @@ class FaultRates:
     wrong_currency: float = 0.002
     wrong_fx: float = 0.003
     wrong_entity: float = 0.002
+    unbalanced_posting: float = 0.002
+    conflicting_invoice: float = 0.002
     duplicate_invoice: float = 0.003
     duplicate_posting: float = 0.004
     orphan_posting: float = 0.003
@@ -53,6 +55,8 @@ class FaultRates:
     instalments: float = 0.015
     declined_first: float = 0.03
     free: float = 0.005
+    # of invoices with a fault or turn in the ledger: another one with the money
+    coincidence: float = 0.05
     # of records
     delivered_twice: float = 0.02
     out_of_order: float = 0.02

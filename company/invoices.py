@@ -35,6 +35,18 @@ class Claim(NamedTuple):
     until: Fact | None = None
 
 
+class Wait(NamedTuple):
+    """The case is pending from the fact's delivery to `until`, or to the delivery of `ended_by`."""
+
+    fact: Fact
+    until: datetime
+    ended_by: Fact | None = None
+
+    def span(self) -> Span:
+        ends = self.until if self.ended_by is None else min(self.until, self.ended_by.seen_at)
+        return Span("waits", self.fact.seen_at, ends)
+
+
 class Payment(NamedTuple):
     fact: Fact
     amount_minor: int
@@ -55,7 +67,7 @@ class InvoiceLife:
         self.facts: list[Fact] = []
         self.payments: list[Payment] = []
         self.claims: list[Claim] = []
-        self.pending: list[tuple[Fact, datetime]] = []
+        self.pending: list[Wait] = []
         self.failed: list[tuple[str, Fact, Fact | None]] = []
         self.gaps: list[tuple[Fact, Fact]] = []
         self.issued: Fact | None = None
@@ -81,6 +93,18 @@ class InvoiceLife:
         data = invoice_data(self.bill, self.number, document_id)
         fact = self.tell("invoice.issued", "billing", f"{document_id}:issued", self.number, at, data, booked_at)
         self.issued = self.issued or fact
+        return fact
+
+    def restate(self) -> Fact:
+        """The same fact once more with another content, some time after."""
+        first = self.invoice
+        line = first.data["lines"][0]
+        data = first.data | {
+            "lines": [line | {"description": f"{line['description']}, renewed"}, *first.data["lines"][1:]]
+        }
+        ident = f"{self.document_id}:issued"
+        fact = self.tell("invoice.issued", "billing", ident, self.number, first.at, data, first.booked_at)
+        fact.seen_at = first.seen_at + self.within((5, 50_000))
         return fact
 
     def post(
@@ -217,6 +241,13 @@ class InvoiceLife:
     # when it happens
 
     @property
+    def invoice(self) -> Fact:
+        """The first document; told before any story that asks for it."""
+        if self.issued is None:
+            raise ValueError(f"{self.number} has not been issued")
+        return self.issued
+
+    @property
     def start(self) -> datetime:
         """When billing booked the invoice (or would have)."""
         return self.issued.booked_at if self.issued is not None else self.at
@@ -249,7 +280,7 @@ class InvoiceLife:
             customer=self.bill.customer.id, currency=self.currency, amount_minor=self.amount_minor, fault=fault,
             known_from=min(fact.seen_at for fact in self.facts if fact.is_delivered),
             breaks=[self.break_of(claim) for claim in self.claims],
-            pending=[Span("waits", fact.seen_at, until) for fact, until in self.pending if fact.seen_at < until],
+            pending=[wait.span() for wait in self.pending],
             failures=[Span(name, first.seen_at, last.seen_at if last else None) for name, first, last in self.failed],
             unsettled=unsettled(self.facts) + [Span("gap", a.seen_at, b.seen_at) for a, b in self.gaps],
         )  # fmt: skip
