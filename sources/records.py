@@ -297,6 +297,7 @@ _SCHEMA = """
 """
 _INDEXES = """
     CREATE INDEX headers_by_id ON headers (kind, id);
+    CREATE INDEX headers_by_source ON headers (source_id);
     CREATE INDEX lines_by_header ON lines (kind, header);
     DELETE FROM lines WHERE line_id <> '' AND rowid NOT IN (SELECT MIN(rowid) FROM lines GROUP BY kind, header, line_id, body);
 """

@@ -134,6 +134,14 @@ def test_amounts_come_out_in_iso_minor_units(name: str, currency: str, total_min
     assert (data["currency"], data["total_minor"]) == (currency, total_minor)
 
 
+@pytest.mark.parametrize("amount", [True, 119.0, "11900", None, [11900], -0.5, 2**63])
+def test_an_amount_that_is_no_integer_of_minor_units_is_never_guessed(amount: Any) -> None:
+    letter = mapped(body("invoice_polled") | {"total": amount})
+    assert isinstance(letter, DeadLetter)
+    assert letter.failure == "mapping"
+    assert "total" in letter.reason
+
+
 def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
     for name in (
         "invoice_paid", "invoice_paid_older", "invoice_paid_out_of_band", "invoice_paid_from_balance",

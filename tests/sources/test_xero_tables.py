@@ -189,6 +189,13 @@ def test_system_accounts_rule_over_what_the_journals_look_like(books: Path) -> N
     assert lines(told(books, "posting.recorded")["j-5"]) == [("rounding", 2000), ("tax", 380), ("payable", -2380)]
 
 
+def test_a_marked_control_account_is_the_only_one(books: Path) -> None:
+    rewrite(
+        books / "accounts.csv", lambda row: row | {"system_account": "DEBTORS" if row["account_id"] == "a-erl" else ""}
+    )
+    assert lines(told(books, "posting.recorded")["j-2"]) == [("asset", 80000), ("receivable", -80000)]
+
+
 def test_books_without_their_optional_tables_still_map(books: Path) -> None:
     for table in ("organisations.csv", "accounts.csv", "invoice_lines.csv"):
         (books / table).unlink()
