@@ -10,7 +10,7 @@
 
 import heapq
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, count
 from random import Random
@@ -33,6 +33,9 @@ _STRIDE = 7_919  # walks through the customers so that each is billed about once
 _HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3)
 _WEEKEND = 0.35
 _FIRST_OF_MONTH = 2.5  # billing runs
+
+
+Spoil = Callable[[Random, malformed.Envelope], tuple[str, bytes]]
 
 
 class Delivery(NamedTuple):
@@ -141,8 +144,9 @@ class Company:
         sent = []
         for fact in life.facts:
             sent += self._records(rng, fact, life.key)
-        if rng.random() < faults.malformed:
-            sent.append(self._spoilt(rng, rng.choice(life.facts), _stray_key(life.key)))
+        for rate, spoil in ((faults.malformed, malformed.spoil), (faults.clock_ahead, malformed.ahead)):
+            if rng.random() < rate:
+                sent.append(self._spoilt(rng, rng.choice(life.facts), _stray_key(life.key), spoil))
         return sent
 
     def _records(self, rng: Random, fact: Fact, key: str) -> list[tuple[datetime, bytes, bytes]]:
@@ -154,8 +158,10 @@ class Company:
             return [(fact.seen_at, home, body), (again_at, home, body)]
         return [(fact.seen_at, home, body)]
 
-    def _spoilt(self, rng: Random, fact: Fact, key: str) -> tuple[datetime, bytes, bytes]:
-        way, body = malformed.spoil(rng, fact.envelope(key))
+    def _spoilt(
+        self, rng: Random, fact: Fact, key: str, spoil: Spoil = malformed.spoil
+    ) -> tuple[datetime, bytes, bytes]:
+        way, body = spoil(rng, fact.envelope(key))
         self._truth.add(DeadLetterTruth(fact.seen_at, way, malformed.FAILURE[way], malformed.digest(body)))
         return fact.seen_at, key.encode(), body
 

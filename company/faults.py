@@ -61,6 +61,7 @@ class FaultRates:
     delivered_twice: float = 0.02
     out_of_order: float = 0.02
     malformed: float = 0.005
+    clock_ahead: float = 0.0  # refused by the live intake alone: a file does not say when its records arrived
 
     def __post_init__(self) -> None:
         for name, rate in vars(self).items():

@@ -84,6 +84,11 @@ def clock_after_2100(event: Envelope) -> bytes:
     return _encode(event | {"time": "2147-03-02T09:00:00Z"})
 
 
+def clock_years_ahead(event: Envelope) -> bytes:
+    """Only who knows when the record arrived can tell: intake does, a file does not. Not among WAYS for that reason."""
+    return _encode(event | {"time": event["time"].replace(year=event["time"].year + 40, day=1)})
+
+
 def missing_entity(event: Envelope) -> bytes:
     return _encode(event | {"data": {name: value for name, value in event["data"].items() if name != "entity"}})
 
@@ -101,12 +106,16 @@ WAYS: dict[str, Callable[[Envelope], bytes]] = {
         missing_entity, not_an_object,
     )
 }  # fmt: skip
-FAILURE = {name: "mapping" for name in WAYS} | {
+FAILURE = {name: "mapping" for name in (*WAYS, "clock_years_ahead")} | {
     "future_contract": "policy", "unknown_currency": "master_data", "missing_entity": "master_data",
 }  # fmt: skip
 
 
 _NAMES = tuple(WAYS)
+
+
+def ahead(_rng: Random, event: Envelope) -> tuple[str, bytes]:
+    return "clock_years_ahead", clock_years_ahead(event)
 
 
 def spoil(rng: Random, event: Envelope) -> tuple[str, bytes]:

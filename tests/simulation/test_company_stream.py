@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise, takewhile
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 
@@ -24,6 +25,7 @@ from company.live import live
 from company.truth import CaseTruth, DeadLetterTruth, Truth, TruthFile, read
 from sources.registry import SOURCES, map_record
 from streams.batch import reconcile
+from streams.intake import intake
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, lived
 
 NOW = datetime(2026, 3, 11, 10, 30, tzinfo=UTC)
@@ -61,6 +63,17 @@ def test_every_whole_record_passes_the_door_and_every_damaged_one_is_refused_for
             refused[letter.malformed] += 1
     assert refused == truth.dead_letters_by_class()
     assert set(refused) == set(malformed.WAYS)
+
+
+def test_intake_lets_every_whole_record_in_and_refuses_those_dated_years_ahead() -> None:
+    deliveries, truth = lived(13, 400, faults=FaultRates(clock_ahead=0.2))
+    damaged = {letter.digest for letter in truth.dead_letters}
+    assert truth.dead_letters_by_class()["clock_years_ahead"] > 40
+    for delivery in deliveries:
+        arrived_ms = int(delivery.deliver_at.timestamp() * 1000)
+        raw = SimpleNamespace(topic=f"raw.{delivery.source}", value=delivery.body, timestamp=arrived_ms)
+        is_refused = isinstance(intake(raw, timedelta(days=1), None), DeadLetter)
+        assert is_refused == (malformed.digest(delivery.body) in damaged), delivery
 
 
 def test_the_key_is_the_one_its_source_gives() -> None:
