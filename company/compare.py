@@ -15,6 +15,7 @@ from company.truth import CaseTruth, Expected
 
 class _Break(msgspec.Struct, rename={"class_": "class"}):
     class_: str
+    owner: str
 
 
 class _Hop(msgspec.Struct):
@@ -76,6 +77,10 @@ def _differ(expected: Expected, verdict: Shown) -> Iterable[str]:
         yield f"missing break {name}"
     for name in sorted(classes - expected.break_classes):
         yield f"break {name} that is none"
+    for found in verdict.breaks:
+        owner = expected.owners.get(found.class_, found.owner)
+        if owner != found.owner:
+            yield f"break {found.class_} is {found.owner}'s, should be {owner}'s"
     hops = {hop.name: hop.state for hop in verdict.hops}
     for name in sorted(expected.hops.keys() | hops.keys()):
         if expected.hops.get(name) != hops.get(name):

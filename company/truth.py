@@ -34,6 +34,9 @@ TERMS = {
     "invoice_to_payment": Terms(timedelta(), timedelta(days=30), "missing_payment", False),  # from the due date's end
 }
 ORPHAN_GRACE = timedelta(hours=24)
+# Who mends a leg that is missing because its delivery failed.
+OWNERS = {"transient": "platform", "mapping": "integration", "master_data": "finance", "policy": "finance"}
+_DELIVERED_LEGS = frozenset(("missing_posting", "missing_subscription"))
 OPEN_STATES = frozenset(("waiting", "late", "missing"))
 
 
@@ -58,6 +61,7 @@ class Expected(NamedTuple):
     failure: str | None
     exposure_minor: int
     currency: str | None
+    owners: dict[str, str]  # by break class, where a failed delivery decides it
 
 
 class CaseTruth(msgspec.Struct, tag="case", tag_field="truth", gc=False, omit_defaults=True):
@@ -85,13 +89,16 @@ class CaseTruth(msgspec.Struct, tag="case", tag_field="truth", gc=False, omit_de
         hops = {name: state for name, line in self.hops.items() if (state := _state(line, as_of)) is not None}
         standing = [span for span in self.breaks if span.holds(as_of)]
         waits = any(state in OPEN_STATES for state in hops.values()) or any(s.holds(as_of) for s in self.pending)
+        failure = next((span.name for span in self.failures if span.holds(as_of)), None)
+        classes = frozenset(span.name for span in standing)
         return Expected(
             outcome="break" if standing else "pending" if waits else "ok",
-            break_classes=frozenset(span.name for span in standing),
+            break_classes=classes,
             hops=hops,
-            failure=next((span.name for span in self.failures if span.holds(as_of)), None),
+            failure=failure,
             exposure_minor=max((span.exposure_minor for span in standing), default=0),
             currency=self.currency,
+            owners={name: OWNERS[failure] for name in classes & _DELIVERED_LEGS} if failure else {},
         )
 
 

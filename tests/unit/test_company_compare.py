@@ -24,10 +24,13 @@ TRUTH = CaseTruth(
 )  # fmt: skip
 
 
+MISSING = {"class": "missing_posting", "owner": "integration"}
+
+
 def verdict(**changes: Any) -> dict[str, Any]:
     return {
         "correlation_id": TRUTH.correlation_id, "outcome": "break", "currency": "USD", "exposure_minor": 12_000,
-        "breaks": [{"class": "missing_posting"}], "hops": [{"name": "invoice_to_posting", "state": "missing"}],
+        "breaks": [MISSING], "hops": [{"name": "invoice_to_posting", "state": "missing"}],
         "failure": "mapping",
     } | changes  # fmt: skip
 
@@ -44,7 +47,8 @@ def test_agreement_is_no_difference() -> None:
     ("changes", "says"),
     [
         ({"breaks": []}, "missing break missing_posting"),
-        ({"breaks": [{"class": "missing_posting"}, {"class": "tax"}]}, "break tax that is none"),
+        ({"breaks": [MISSING, {"class": "tax", "owner": "finance"}]}, "break tax that is none"),
+        ({"breaks": [MISSING | {"owner": "platform"}]}, "is platform's, should be integration's"),
         ({"outcome": "ok"}, "outcome is ok, should be break"),
         ({"exposure_minor": 11_999}, "exposure_minor is 11999, should be 12000"),
         ({"currency": "EUR"}, "currency is EUR, should be USD"),
