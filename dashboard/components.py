@@ -3,7 +3,7 @@
 - `live(load, draw)`: the store is asked every REFRESH_S in a fragment, never by reloading the page. While the store does
   not answer, a banner says so above what was last known, and the next round tries again.
 - No stack trace reaches a reader: what is unexpected goes to the log, the page says that it did.
-- `router` opens our own links (`<a href="case?key=...">`) in this session; without it they load as pages.
+- The router opens our own links (`<a href="case?key=...">`) in this session; without it they would load as pages.
 """
 
 import logging
@@ -32,17 +32,36 @@ _log = logging.getLogger("tieout.dashboard")
 
 _OPEN_LINKS = """
 export default function ({ setTriggerValue, parentElement }) {
+  // Streamlit writes the next page's parameters onto this page's address before it leaves: such a step is left out of
+  // the history, or the Back button would land on it.
+  let opened = null;
+  const push = history.pushState.bind(history);
+  history.pushState = (state, title, url) => {
+    const path = new URL(url, location.href).pathname;
+    if (opened && opened.path !== path && opened.until > Date.now()) return;
+    opened = null;
+    push(state, title, url);
+  };
   const open = (event) => {
-    const link = event.target.closest && event.target.closest('.stHtml a[href]');
+    const link = event.target.closest && event.target.closest(".stHtml a[href]");
     const inNewTab = event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
     if (!link || inNewTab || link.origin !== window.location.origin) return;
     event.preventDefault();
+    opened = { path: link.pathname, until: Date.now() + 10000 };
     setTriggerValue("opened", link.getAttribute("href"));
   };
-  if (parentElement.tieoutOpen) document.removeEventListener("click", parentElement.tieoutOpen);
-  parentElement.tieoutOpen = open;
+  // Streamlit mixes up the parameters of the pages it steps between; the address it steps to is right, so load that.
+  const stepBack = () => window.location.reload();
+  const leave = () => {
+    history.pushState = push;
+    document.removeEventListener("click", open);
+    window.removeEventListener("popstate", stepBack, true);
+  };
+  if (parentElement.leave) parentElement.leave();
+  parentElement.leave = leave;
   document.addEventListener("click", open);
-  return () => document.removeEventListener("click", open);
+  window.addEventListener("popstate", stepBack, true);
+  return leave;
 }
 """
 
@@ -106,7 +125,7 @@ def _router() -> None:
 def live(name: str, load: Callable[[], Known], draw: Callable[[Known], None]) -> None:
     """A section that is loaded and drawn anew every REFRESH_S. `name` is unique to it and its filters."""
     waiting = st.empty()
-    if f"known {name}" not in st.session_state:
+    if st.session_state.get("known", ("",))[0] != name:
         waiting.html(fill('<div class="loading" role="status">Asking the store …</div>'))
     _live(name, load, draw)
     waiting.empty()
@@ -115,24 +134,27 @@ def live(name: str, load: Callable[[], Known], draw: Callable[[Known], None]) ->
 @st.fragment(run_every=REFRESH_S)
 def _live(name: str, load: Callable[[], Any], draw: Callable[[Any], None]) -> None:
     try:
-        known = load()
-        st.session_state[f"known {name}"] = (known, datetime.now(UTC))
-    except StoreUnavailable as problem:
-        _log.warning("%s", problem)
-        known = _last_known(name, problem)
+        known = _known(name, load)
+        if known is not None:
+            draw(known)
     except Exception:  # noqa: BLE001 - the edge: the reader gets a sentence, the log the trace
-        _log.exception("section %s could not be loaded", name)
-        show(banner("This section could not be loaded.", "The reason is in the dashboard's log."))
-        return
-    if known is not None:
-        draw(known)
+        _log.exception("section %s failed", name)
+        show(banner("This section could not be drawn.", "The reason is in the dashboard's log."))
 
 
-def _last_known(name: str, problem: StoreUnavailable) -> Any:
-    """Shows what is wrong; gives what the section last knew, or None."""
-    known, at = st.session_state.get(f"known {name}", (None, None))
-    since = fill("Below is what was known at {}.", markup.moment(at, zone())) if at else ""
-    show(banner(problem.title, problem.advice, since))
+def _known(name: str, load: Callable[[], Any]) -> Any:
+    """What the store says; where it does not answer, what it last said here, or None, under a banner."""
+    try:
+        known = load()
+    except StoreUnavailable as problem:
+        if st.session_state.get("problem") != str(problem):  # logged once, not at every round
+            _log.warning("%s", problem)
+            st.session_state["problem"] = str(problem)
+        of, known, at = st.session_state.get("known", (None, None, None))
+        since = fill("Below is what was known at {}.", markup.moment(at, zone())) if of == name else ""
+        show(banner(problem.title, problem.advice, since))
+        return known if of == name else None
+    st.session_state["known"] = (name, known, datetime.now(UTC))
     return known
 
 
@@ -164,10 +186,14 @@ def address() -> dict[str, list[str]]:
 
 
 def banner(title: str, advice: str, more: object = "") -> Html:
+    """`advice` may name commands between backticks."""
+    told = markup.join(
+        fill("<code>{}</code>", part) if index % 2 else part for index, part in enumerate(advice.split("`"))
+    )
     return fill(
         '<div class="banner" role="alert"><b>{}</b> <span>{}</span> <span class="more">{}</span></div>',
         title,
-        advice,
+        told,
         more,
     )
 

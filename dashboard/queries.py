@@ -10,10 +10,11 @@
 from dashboard.store import Question
 
 _WINDOW = "({window_s:UInt32} = 0 OR first_seen >= now64(3, 'UTC') - toIntervalSecond({window_s:UInt32}))"
-_HOP_ORDER = (
-    "indexOf(['quote_to_subscription', 'subscription_to_invoice', 'invoice_to_posting', 'invoice_to_payment', "
-    "'payment_to_application', 'payment_to_payout', 'payout_to_bank'], name)"
-)
+HOPS = (
+    "quote_to_subscription", "subscription_to_invoice", "invoice_to_posting", "invoice_to_payment",
+    "payment_to_application", "payment_to_payout", "payout_to_bank",
+)  # fmt: skip
+_HOP_ORDER = f"indexOf({list(HOPS)}, name)"
 _AGE_S = "toInt64(dateDiff('second', {}, now64(6, 'UTC')))"
 
 HOW_FRESH = Question("""
@@ -141,6 +142,11 @@ AND (empty({{classes:Array(String)}}) OR has({{classes:Array(String)}}, class))
 AND (empty({{owners:Array(String)}}) OR has({{owners:Array(String)}}, owner))
 AND (empty({{severities:Array(String)}}) OR has({{severities:Array(String)}}, severity))
 AND (empty({{currencies:Array(String)}}) OR has({{currencies:Array(String)}}, currency))
+AND (empty({{hops:Array(String)}}) OR case_key IN (
+    SELECT case_key FROM hops
+    WHERE case_key IN (SELECT case_key FROM open_cases)
+    AND has({{hops:Array(String)}}, name) AND state IN ('late', 'missing')
+))
 AND ({{older_than_s:UInt32}} = 0 OR first_event_at <= now64(6, 'UTC') - toIntervalSecond({{older_than_s:UInt32}}))
 AND {_SEARCHED}
 """

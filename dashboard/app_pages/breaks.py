@@ -16,6 +16,7 @@ from dashboard.markup import (
     case_link,
     duration,
     fill,
+    hop_words,
     href,
     moment,
     money,
@@ -39,8 +40,11 @@ AGES_S = {
 }
 FILTERS = (
     ("class", "Class", "classes"), ("entity", "Entity", "entities"), ("owner", "Owner", "owners"),
-    ("severity", "Severity", "severities"), ("currency", "Currency", "currencies"),
+    ("severity", "Severity", "severities"), ("currency", "Currency", "currencies"), ("hop", "Late hop", "hops"),
 )  # fmt: skip
+
+SPOKEN = {"class": words, "owner": words, "severity": words, "hop": hop_words}
+FILTER_NAMES = {"search", "age", *(name for name, _, _ in FILTERS)}
 
 
 class Known(NamedTuple):
@@ -137,9 +141,14 @@ def choices() -> Row:
         return {}
 
 
+def filters_of_address() -> dict[str, list[str]]:
+    """Sort and page are not filters: turning a page leaves these alone."""
+    return {name: values for name, values in address().items() if name in FILTER_NAMES}
+
+
 def take_from_address() -> None:
     """Fills the filters from the address where it is not what they last wrote into it: a deep link, or a step back."""
-    if address() == st.session_state.get("address written") and "search" in st.session_state:
+    if filters_of_address() == st.session_state.get("filters written") and "search" in st.session_state:
         return
     st.session_state["search"] = st.query_params.get("search", "")
     st.session_state["age"] = st.query_params.get("age") if st.query_params.get("age") in AGES_S else "Any age"
@@ -152,16 +161,15 @@ def write_address(chosen: dict[str, Any]) -> None:
     wanted = {name: chosen[many] for name, _, many in FILTERS} | {"search": chosen["search"]}
     wanted["age"] = st.session_state["age"] if chosen["older_than_s"] else ""
     after = {name: [value] if isinstance(value, str) else value for name, value in wanted.items() if value}
-    before = {name: values for name, values in address().items() if name in wanted}
-    if after != before:
+    if after != filters_of_address():
         kept = {"sort": st.query_params["sort"]} if "sort" in st.query_params else {}
         st.query_params.from_dict({**after, **kept})
-    st.session_state["address written"] = address()
+    st.session_state["filters written"] = after
 
 
 def choose() -> dict[str, Any]:
     """The row of filters."""
-    known = {**choices(), "severities": SEVERITIES}
+    known = {**choices(), "severities": SEVERITIES, "hops": queries.HOPS}
     with st.container(key="filters", horizontal=True, vertical_alignment="bottom", gap="small"):
         search = st.text_input(
             "Search", key="search", type="search", max_chars=256, placeholder="Document, customer, any identifier"
@@ -169,8 +177,9 @@ def choose() -> dict[str, Any]:
         chosen: dict[str, Any] = {"search": (search or "").strip()}
         for name, label, many in FILTERS:
             options = list(dict.fromkeys([*known.get(many, ()), *st.session_state[name]]))
-            spoken = words if name in ("class", "owner", "severity") else str
-            chosen[many] = st.multiselect(label, options, key=name, format_func=spoken, placeholder="Any")
+            chosen[many] = st.multiselect(
+                label, options, key=name, format_func=SPOKEN.get(name, str), placeholder="Any"
+            )
         age = st.selectbox("Age", list(AGES_S), key="age")
     return {**chosen, "older_than_s": AGES_S[age or "Any age"]}
 

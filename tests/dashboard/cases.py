@@ -344,3 +344,15 @@ def many_breaks(now: datetime, number: int) -> list[Case]:
         )
         for index in range(number)
     ]
+
+
+UNDRAWABLE = "invoice:acme-us:billing:INV-0"
+
+
+def write_undrawable(client: Client, now: datetime) -> None:
+    """A tied-out verdict without the lists that a page draws, as no worker writes it."""
+    raw = json.dumps(
+        {"correlation_id": UNDRAWABLE, "kind": "invoice", "entity": "acme-us", "outcome": "ok", "currency": "USD"}
+    )
+    names = ["partition", "epoch", "seq", "judged_at", "first_seen", "digest", "changed", "progress", "raw"]
+    client.insert("verdicts", [[0, 1, 9000, now, now - timedelta(days=400), 1, 1, "{}", raw]], column_names=names)

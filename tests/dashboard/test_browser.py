@@ -97,6 +97,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     migrate(client)
     cases.fill(client, datetime.now(UTC))
     cases.write_cases(client, cases.many_breaks(datetime.now(UTC), 60), first_seq=1000)
+    cases.write_undrawable(client, datetime.now(UTC))
     dashboard = Dashboard(store.url, folder / "dashboard.log")
     yield dashboard
     dashboard.stop()
@@ -229,22 +230,39 @@ def test_a_deep_link_carries_the_filters(company: Dashboard, visit: Visit) -> No
     shown(visit.page, "1 break in 1 case")
 
 
-def test_choosing_a_filter_sorts_and_pages_through_the_store(company: Dashboard, visit: Visit) -> None:
+def test_a_page_turns_in_the_order_chosen(company: Dashboard, visit: Visit) -> None:
     visit.page.goto(f"{company.url}/breaks?sort=document")
     expect(visit.page.locator(".case-link").first).to_have_text("INV-1001", timeout=PATIENCE_MS)
     visit.page.get_by_role("button", name="Page 3").click()
     shown(visit.page, "INV-5059")
     expect(visit.page).to_have_url(f"{company.url}/breaks?sort=document&page=3")
-    visit.page.get_by_label("Currency").click()
+
+
+def test_choosing_a_filter_starts_at_the_first_page_and_keeps_the_order(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?sort=document&page=3")
+    shown(visit.page, "INV-5059")
+    visit.page.get_by_role("combobox", name="Currency").click()
     visit.page.get_by_role("option", name="JPY").click()
     shown(visit.page, "1 break in 1 case")
     expect(visit.page).to_have_url(f"{company.url}/breaks?currency=JPY&sort=document")
+
+
+def test_an_alerts_link_shows_the_breaks_of_its_hop(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?hop=invoice_to_posting&class=sla&class=missing_posting")
+    shown(visit.page, "3 breaks in 3 cases")
+    assert visit.page.get_by_role("link", name="INV-1008").count() == 0  # an sla break of another hop
 
 
 def test_hostile_text_is_shown_and_never_run(company: Dashboard, visit: Visit) -> None:
     visit.page.goto(f"{company.url}/case?key=invoice:acme-us:billing:INV-1009")
     shown(visit.page, "<script>console.error(2)</script>")
     assert visit.page.locator(".panel img, .panel script").count() == 0
+
+
+def test_a_verdict_that_cannot_be_drawn_gives_a_sentence_and_no_trace(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/case?key={cases.UNDRAWABLE}")
+    shown(visit.page, "This section could not be drawn.")
+    assert "Traceback" not in visit.page.content()
 
 
 def test_a_key_that_no_case_has_is_said_plainly(company: Dashboard, visit: Visit) -> None:
@@ -317,4 +335,25 @@ def test_a_store_that_was_never_there_is_said_and_awaited(
     shown(visit.page, "does not answer.")
     store_process.start()
     shown(visit.page, "11 breaks in 10 cases")
+    assert visit.loads == 1
+
+
+def test_back_from_a_case_returns_to_the_list_as_it_was(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/breaks?class=sla&entity=acme-jp")
+    visit.page.get_by_role("link", name="INV-1003").click()
+    shown(visit.page, "Timeline across the systems")
+    visit.page.go_back()
+    shown(visit.page, "1 break in 1 case")
+    expect(visit.page).to_have_url(f"{company.url}/breaks?class=sla&entity=acme-jp")
+
+
+def test_a_new_break_appears_on_the_open_list_by_itself(
+    store_process: StoreProcess, start_dashboard: Callable[[str], Dashboard], visit: Visit
+) -> None:
+    now = datetime.now(UTC)
+    cases.write_cases(store_process.client(), cases.many_breaks(now, 3))
+    visit.page.goto(f"{start_dashboard(store_process.url).url}/breaks")
+    shown(visit.page, "3 breaks in 3 cases")
+    cases.write_cases(store_process.client(), cases.many_breaks(now, 4), first_seq=10)
+    shown(visit.page, "4 breaks in 4 cases")
     assert visit.loads == 1
