@@ -222,7 +222,7 @@ class Store:
         listed = ",".join(_quoted(key) for key in keys)
         query = (
             f"SELECT case_key, topic, partition, offset, raw FROM facts WHERE case_key IN ({listed}) "
-            "ORDER BY case_key, topic, partition, offset LIMIT 1 BY case_key, topic, partition, offset"
+            "ORDER BY case_key, topic, partition, offset LIMIT 1 BY case_key, topic, partition, offset, cityHash64(raw)"
         )
         return self._query(query, column_formats={"raw": "bytes"})
 

@@ -6,6 +6,7 @@ next worker goes on.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -101,6 +102,10 @@ class WorkerHooks:
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             die("assignment", error)
 
+    def too_early(self) -> set[TP]:
+        worker = self._worker
+        return {TP(*tp) for tp in worker.positions.too_early(worker.clock())}
+
     def start_offsets(self) -> Mapping[TP, int]:
         return {TP(*tp): offset for tp, offset in self._worker.start_offsets.items()}
 
@@ -168,6 +173,7 @@ async def _live(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gc.set_threshold(100_000, 50, 1_000)  # cases are many and hold no cycles: full collections would only walk them
     app.finalize()
     await app.start()
     flushing = _watched(worker.run(stop), "flush")

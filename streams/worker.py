@@ -73,6 +73,7 @@ class Worker:
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._full = asyncio.Event()
 
     # Assignment
 
@@ -106,7 +107,7 @@ class Worker:
         for partition in claimed.values():
             await self._learn(partition)
         ends = await self.broker.end_offsets(tps)
-        self.positions = Positions(starts, ends)
+        self.positions = Positions(starts, ends, self.clock())
         self.start_offsets = starts
         self.partitions = claimed
         self.generation = generation
@@ -192,12 +193,13 @@ class Worker:
     def _advance(self, batch: Batch) -> None:
         last = batch.records[-1]
         tp = (batch.topic, batch.partition)
-        self.positions.advance(tp, last.offset + 1, batch.highwater, from_millis(last.timestamp))
+        self.positions.advance(tp, last.offset + 1, batch.highwater, from_millis(last.timestamp), self.clock())
         pending = self._pending
         pending.records += len(batch.records)
         pending.oldest = pending.oldest or from_millis(batch.records[0].timestamp)
         if pending.records + self._in_flight >= self.settings.pending_records:
             self._room.clear()
+            self._full.set()
             metrics.limit_hit("pending_records")
         self._work.set()
         metrics.records(batch.topic, len(batch.records))
@@ -248,14 +250,21 @@ class Worker:
             started = loop.time()
             await self.fire_deadlines()
             await self.flush()
-            await asyncio.sleep(max(0.0, started + self.settings.flush_interval_s - loop.time()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
         await self.flush()
+
+    def _interval_s(self) -> float:
+        """Behind its log a worker flushes less often: parts of a case meet in memory and are judged once, not thrice."""
+        behind = self.positions.behind() > self.settings.backlog_records
+        return self.settings.backlog_interval_s if behind else self.settings.flush_interval_s
 
     async def flush(self) -> bool:
         """Makes what was read so far durable and commits it. False where there was nothing, or it is no longer ours."""
         async with self._flushing:
             generation = self.generation
             self._work.clear()
+            self._full.clear()
             if generation is None or not (self.positions.changed or any(p.dirty for p in self.partitions.values())):
                 return False
             with metrics.flush_timer():

@@ -16,5 +16,5 @@ CREATE TABLE IF NOT EXISTS dead_letters
     received_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
-ORDER BY (topic, partition, offset)
+ORDER BY (topic, partition, offset, cityHash64(original))
 SETTINGS index_granularity = 256, fsync_after_insert = 1, fsync_part_directory = 1;

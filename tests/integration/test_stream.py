@@ -27,7 +27,12 @@ PATIENCE_S = 120
 
 @pytest.fixture
 def kafka(private_kafka: Kafka) -> Kafka:
-    topics.create(private_kafka.bootstrap, partitions=4, replication=1, sources=("canonical", "stripe", "xero_tables", "receivables_csv"))
+    topics.create(
+        private_kafka.bootstrap,
+        partitions=4,
+        replication=1,
+        sources=("canonical", "stripe", "xero_tables", "receivables_csv"),
+    )
     return private_kafka
 
 
@@ -84,7 +89,11 @@ def test_stream_of_two_workers_gives_the_verdicts_of_the_batch(kafka: Kafka, sto
     records = load.produce(kafka.bootstrap, load.messages(CASES, at=LONG_AGO))
     settled(store_process.client(), records, CASES, workers)
     assert end_state(store_process.client()) == undisturbed(CASES)
-    owned = store_process.client().query("SELECT partition, argMax(worker, epoch) FROM epochs GROUP BY partition").result_rows
+    owned = (
+        store_process.client()
+        .query("SELECT partition, argMax(worker, epoch) FROM epochs GROUP BY partition")
+        .result_rows
+    )
     assert len(owned) == 4
     assert len({worker for _, worker in owned}) == 2, "one worker did everything"
     assert [worker.stop() for worker in workers] == [0, 0]
@@ -96,7 +105,9 @@ def test_worker_killed_in_the_middle_changes_nothing(kafka: Kafka, store_process
     victim = start_worker("victim", kafka.bootstrap, store_process.url)
     wait_for(lambda: 0 < facts_in(client) or victim.exit_code() is not None, "first facts")
     victim.kill()
-    assert facts_in(client) < records or judged_facts(client) < distinct_facts(CASES), "killed too late to show anything"
+    assert facts_in(client) < records or judged_facts(client) < distinct_facts(CASES), (
+        "killed too late to show anything"
+    )
     heir = start_worker("heir", kafka.bootstrap, store_process.url)
     settled(client, records, CASES, [heir])
     assert end_state(client) == undisturbed(CASES)
@@ -179,12 +190,13 @@ def test_rubbish_is_a_dead_letter_with_its_bytes_and_the_stream_goes_on(kafka: K
     settled(client, good, 100, [worker])
     wait_for(lambda: client.query("SELECT count() FROM dead_letters").first_row[0] >= 2 * len(sent), "dead letters", 30)
     rows = client.query(
-        "SELECT topic, key, class, reason, original FROM dead_letters FINAL", column_formats={"original": "bytes", "key": "bytes"}
+        "SELECT topic, key, class, reason, original FROM dead_letters FINAL",
+        column_formats={"original": "bytes", "key": "bytes"},
     ).result_rows
     assert len(rows) == 2 * len(sent)
     for _, key, failure, reason, original in rows:
         assert original == sent[key.decode()], key
         assert failure in ("transient", "mapping", "master_data", "policy")
         assert reason
-    assert 'tieout_dead_letters_total{class=' in worker.metrics()
+    assert "tieout_dead_letters_total{class=" in worker.metrics()
     assert worker.stop() == 0
