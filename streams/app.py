@@ -35,6 +35,7 @@ log = logging.getLogger("tieout.app")
 
 EXIT_BROKEN = 70  # EX_SOFTWARE: an invariant broke or something unexpected happened; nothing was committed
 EXIT_USAGE = 2
+STORE_PATIENCE_S = 2.0  # of one call; the worker itself repeats it, and looks whether it still owns what it writes
 LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset({"open_now", "facts_of", "verdicts_of", "stubs", "positions"})
@@ -80,7 +81,8 @@ class StoreThreads:
     def _call(self, name: str, method: str, args: tuple[Any, ...]) -> Any:
         store = self._stores.get(name)
         if store is None:
-            store = self._stores[name] = Store(connect(self._settings.store_url, self._settings.database))
+            client = connect(self._settings.store_url, self._settings.database, patience_s=STORE_PATIENCE_S)
+            store = self._stores[name] = Store(client, patience_s=STORE_PATIENCE_S)
         if method == "open_now":
             return metrics.open_now(store.client, *args)
         found = getattr(store, method)(*args)
