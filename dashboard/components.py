@@ -102,7 +102,7 @@ def _freshness() -> None:
         show(fill('<p class="fresh idle"><i></i>no verdicts yet</p>'))
         return
     lag = fill(" · {} records behind", markup.count(fresh["lag"])) if fresh["lag"] else ""
-    age = markup.duration_text(max(0.0, fresh["newest_verdict_age_s"]))
+    age = markup.age_text(fresh["newest_verdict_age_s"])
     show(
         fill(
             '<p class="fresh"><i></i>newest verdict {} ago{}<span class="zone">times in {}</span></p>', age, lag, zone()

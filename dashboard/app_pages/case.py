@@ -31,6 +31,7 @@ from dashboard.markup import (
     severity_chip,
     state_chip,
     table,
+    target_text,
     time_of,
     words,
 )
@@ -143,7 +144,7 @@ def break_panel(item: dict[str, Any], facts: list[Row]) -> Html:
 def event(fact: Row) -> Html:
     """One event: what, where from, when, how much; its record opens below."""
     return fill(
-        '<li><details><summary><b>{what}</b> <span class="subject">{subject}</span><span class="quiet">{source}</span>'
+        '<li><details><summary><span class="told"><b>{what}</b> {subject} <span class="quiet">{source}</span></span>'
         '<span class="right">{amount}</span></summary>{record}</details></li>',
         what=words(fact["type"].replace(".", " ")),
         subject=fact["subject"],
@@ -205,7 +206,7 @@ def hops_panel(hops: list[dict[str, Any]]) -> Html:
             hop_words(hop["name"]),
             join((state_chip(HOP_STATES, hop["state"]), fill("<small>{}</small>", hop_clock(hop)))),
             duration(hop["latency_s"]),
-            duration(hop["target_s"]),
+            target_text(hop["target_s"]),
         )
         for hop in hops
     ]
@@ -241,15 +242,19 @@ def history_panel(verdicts: list[Row]) -> Html:
         Column("Outcome"),
         Column("Breaks", "wide"),
         Column("Exposed", "number"),
-        Column("Seq", "number"),
     )
     cells = [
         (
-            moment(row["judged_at"], zone()),
+            fill(
+                '<span title="epoch {}, seq {}, policy {}">{}</span>',
+                row["epoch"],
+                row["seq"],
+                row["policy"],
+                moment(row["judged_at"], zone()),
+            ),
             outcome_chip(row["outcome"]),
             ", ".join(map(words, row["break_classes"])) or NOTHING,
             money(row["exposure_minor"] or None, row["currency"]),
-            fill('<span class="quiet" title="policy {}">{}.{}</span>', row["policy"], row["epoch"], row["seq"]),
         )
         for row in verdicts
     ]

@@ -11,6 +11,7 @@ from dashboard.markup import (
     NOTHING,
     Column,
     Html,
+    age_text,
     case_link,
     clock_text,
     count,
@@ -124,7 +125,7 @@ def positions_panel(rows: list[Row]) -> Html:
             row["partition"],
             count(row["next_offset"]),
             fill('<b class="bad">{}</b>', count(row["lag"])) if row["lag"] else count(0),
-            fill("{} ago", duration(max(0.0, row["flushed_age_s"]))),
+            f"{age_text(row['flushed_age_s'])} ago",
             count(row["epoch"]),
             row["worker"] or NOTHING,
         )

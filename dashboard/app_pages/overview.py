@@ -25,6 +25,7 @@ from dashboard.markup import (
     panel,
     share,
     table,
+    target_text,
     utc_text,
     words,
 )
@@ -62,7 +63,7 @@ def draw(known: Known) -> None:
     show(headline(known))
     left, right = st.columns([0.58, 0.42], gap="medium")
     with left:
-        show(join((money_panel(known.money), hops_panel(known.hops), classes_panel(known.by_class, known.by_owner))))
+        show(join((hops_panel(known.hops), money_panel(known.money), classes_panel(known.by_class, known.by_owner))))
     with right:
         show(newest_panel(known.newest))
 
@@ -187,8 +188,9 @@ def hops_panel(rows: list[Row]) -> Html:
 
 
 def target(row: Row) -> str:
-    least, most = row["least_target_s"], row["most_target_s"]
-    return duration_text(least) if least == most else f"{duration_text(least)} – {duration_text(most)}"
+    """One target, or from the least to the most where entities or terms differ."""
+    texts = dict.fromkeys((target_text(row["least_target_s"]), target_text(row["most_target_s"])))
+    return " – ".join(texts)
 
 
 def alarm(number: int) -> Html:
