@@ -1,16 +1,17 @@
-"""What every page is made of: the frame, sections that keep themselves fresh, and links that open without a reload.
+"""What every page is made of: the frame, and sections that keep themselves fresh.
 
 - `live(load, draw)`: the store is asked every REFRESH_S in a fragment, never by reloading the page. While the store does
   not answer, a banner says so above what was last known, and the next round tries again.
 - No stack trace reaches a reader: what is unexpected goes to the log, the page says that it did.
-- The router opens our own links (`<a href="case?key=...">`) in this session; without it they would load as pages.
+- A link (`<a href="case?key=...">`) loads a page, in a session of its own. Never switch pages within a session: Streamlit
+  then clears the tree of elements by comparing page hashes that may be out of date, a section's next refresh writes to a
+  place that is gone ("Bad delta path index"), and the reader sees a white page.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 import streamlit as st
 
@@ -30,49 +31,13 @@ WINDOWS_S = {"24 h": 86_400, "7 days": 7 * 86_400, "30 days": 30 * 86_400, "All"
 Known = TypeVar("Known")
 _log = logging.getLogger("tieout.dashboard")
 
-_OPEN_LINKS = """
-export default function ({ setTriggerValue, parentElement }) {
-  // Streamlit writes the next page's parameters onto this page's address before it leaves: such a step is left out of
-  // the history, or the Back button would land on it.
-  let opened = null;
-  const push = history.pushState.bind(history);
-  history.pushState = (state, title, url) => {
-    const path = new URL(url, location.href).pathname;
-    if (opened && opened.path !== path && opened.until > Date.now()) return;
-    opened = null;
-    push(state, title, url);
-  };
-  const open = (event) => {
-    const link = event.target.closest && event.target.closest(".stHtml a[href]");
-    const inNewTab = event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
-    if (!link || inNewTab || link.origin !== window.location.origin) return;
-    event.preventDefault();
-    opened = { path: link.pathname, until: Date.now() + 10000 };
-    setTriggerValue("opened", link.getAttribute("href"));
-  };
-  // Streamlit mixes up the parameters of the pages it steps between; the address it steps to is right, so load that.
-  const stepBack = () => window.location.reload();
-  const leave = () => {
-    history.pushState = push;
-    document.removeEventListener("click", open);
-    window.removeEventListener("popstate", stepBack, true);
-  };
-  if (parentElement.leave) parentElement.leave();
-  parentElement.leave = leave;
-  document.addEventListener("click", open);
-  window.addEventListener("popstate", stepBack, true);
-  return leave;
-}
-"""
-
 
 def frame(current: str) -> None:
-    """Style, links and the bar on top. Called once a run, before the page."""
+    """Style and the bar on top. Called once a run, before the page."""
     st.html(f"<style>{theme.css()}</style>")
     with st.container(key="topbar", horizontal=True, vertical_alignment="center", gap="medium"):
         _tabs(current)
         _freshness()
-    _router()
 
 
 def _tabs(current: str) -> None:
@@ -108,18 +73,6 @@ def _freshness() -> None:
             '<p class="fresh"><i></i>newest verdict {} ago{}<span class="zone">times in {}</span></p>', age, lag, zone()
         )
     )
-
-
-@st.fragment
-def _router() -> None:
-    """Turns a click on one of our links into a switch of page."""
-    component = st.components.v2.component("tieout_links", html="", js=_OPEN_LINKS)
-    opened = component(key="links", height=1, on_opened_change=lambda: None).opened
-    if opened:
-        parts = urlsplit(opened)
-        page = PAGES.get(parts.path.strip("./"))
-        if page:
-            st.switch_page(page, query_params=parse_qsl(parts.query))
 
 
 def live(name: str, load: Callable[[], Known], draw: Callable[[Known], None]) -> None:

@@ -218,7 +218,7 @@ def href(page: str, **parameters: object) -> str:
 
 
 def link(text: object, to: str, class_: str = "") -> Html:
-    """A link within the dashboard: opens without a reload, and in a new tab when asked to."""
+    """A link within the dashboard. Relative, so that it works behind a proxy that serves us under a path."""
     return fill('<a class="{}" href="{}">{}</a>', class_, to or "./", text)
 
 

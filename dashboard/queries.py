@@ -239,13 +239,23 @@ ORDER BY epoch DESC, seq DESC
 LIMIT {most:UInt32}
 """)
 
+# A row a topic; its partitions as (partition, next offset, lag, seconds since flushed, epoch, worker).
 POSITIONS = Question("""
-SELECT topic, partition, next_offset, lag, epoch, flushed_at, worker,
-    dateDiff('millisecond', flushed_at, now64(6, 'UTC')) / 1000 AS flushed_age_s
-FROM (SELECT * FROM positions FINAL) AS flushed
+SELECT
+    topic,
+    arraySort(groupArray((partition, next_offset, flushed.lag, age_s, epoch, worker))) AS partitions,
+    sum(flushed.lag) AS lag,
+    max(age_s) AS longest_since_flushed_s
+FROM
+(
+    SELECT topic, partition, next_offset, lag, epoch,
+        dateDiff('millisecond', flushed_at, now64(6, 'UTC')) / 1000 AS age_s
+    FROM positions FINAL
+) AS flushed
 LEFT JOIN (SELECT partition, argMax(worker, (epoch, claimed_at)) AS worker FROM epochs GROUP BY partition) AS claimed
     USING (partition)
-ORDER BY topic, partition
+GROUP BY topic
+ORDER BY topic
 """)
 
 DEAD_LETTERS_CHOSEN = Question("""

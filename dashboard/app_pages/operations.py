@@ -115,24 +115,33 @@ def clock(row: Row) -> str:
 
 
 def positions_panel(rows: list[Row]) -> Html:
+    """A row a topic, so that all of them are seen at once; the rest of a partition is told on hover."""
     columns = (
-        Column("Topic"), Column("Partition", "number"), Column("Next offset", "number"), Column("Lag", "number"),
-        Column("Flushed", "number"), Column("Epoch", "number"), Column("Worker"),
-    )  # fmt: skip
+        Column("Topic"),
+        Column("Next offset, by partition", "wide"),
+        Column("Lag", "number"),
+        Column("Flushed", "number"),
+    )
     cells = [
         (
             row["topic"],
-            row["partition"],
-            count(row["next_offset"]),
+            fill('<div class="offsets">{}</div>', join(offset(*place) for place in row["partitions"])),
             fill('<b class="bad">{}</b>', count(row["lag"])) if row["lag"] else count(0),
-            f"{age_text(row['flushed_age_s'])} ago",
-            count(row["epoch"]),
-            row["worker"] or NOTHING,
+            f"{age_text(row['longest_since_flushed_s'])} ago",
         )
         for row in rows
     ]
+    note = several(sum(len(row["partitions"]) for row in rows), "partition")
     body = table(columns, cells, empty="No worker has flushed yet.", label="Positions")
-    return panel("Positions", fill('<div class="tall">{}</div>', body), "next offset to read, by partition")
+    return panel("Positions", body, f"{several(len(rows), 'topic')}, {note}")
+
+
+def offset(partition: int, next_offset: int, lag: int, age_s: float, epoch: int, worker: str) -> Html:
+    told = (
+        f"partition {partition}: lag {lag:,}, flushed {age_text(age_s)} ago, epoch {epoch}, worker {worker or NOTHING}"
+    )
+    tone = "bad" if lag else ""
+    return fill('<span title="{}"><i>{}</i><b class="{}">{}</b></span>', told, partition, tone, count(next_offset))
 
 
 def letters_panel(classes: list[Row], letters: list[Row]) -> Html:
