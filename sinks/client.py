@@ -109,7 +109,8 @@ class Store:
         """A new epoch of `partition`, higher than every stored one and `worker`'s alone.
 
         `worker` names one life of one process. Two workers may insert the same number; each reads back after its
-        insert, so at least the later one sees both and goes higher, by its rank so that they do not meet again.
+        insert, so at least the later one sees both and goes higher, by its rank so that they do not meet again. Somebody
+        may be higher already: then `holders` says so, and the flush of this claim will not commit.
         """
         epoch = self.highest_epochs([partition])[partition] + 1
         for _ in range(CLAIM_ATTEMPTS):
@@ -119,7 +120,7 @@ class Store:
                 ("worker", "String", native.texts([worker])),
             ]))  # fmt: skip
             claims = self._claims([partition])[partition]
-            if claims[-1][0] == epoch and [name for number, _, name in claims if number == epoch] == [worker]:
+            if [name for number, _, name in claims if number == epoch] == [worker]:
                 return epoch
             rivals = sorted({name for number, _, name in claims if number == epoch})
             epoch = claims[-1][0] + 1 + rivals.index(worker)

@@ -72,12 +72,13 @@ def _wait_until_quiet(client: Client, workers: list[WorkerProcess], dead_letters
     while True:
         for worker in workers:
             assert worker.exit_code() is None, worker.log.read_text()[-3_000:]
-        lag, letters, facts, rows = client.query(
+        lag, letters, facts, rows, due = client.query(
             "SELECT (SELECT sum(lag) FROM positions FINAL), (SELECT count() FROM dead_letters FINAL),"
-            " (SELECT count() FROM facts), (SELECT count() FROM verdict_history)"
+            " (SELECT count() FROM facts), (SELECT count() FROM verdict_history),"
+            " (SELECT count() FROM verdicts FINAL WHERE next_deadline <= now64(6))"
         ).first_row
         now = (facts, rows)
-        if facts and lag == 0 and letters == dead_letters and now == before:
+        if facts and lag == due == 0 and letters == dead_letters and now == before:
             return
         before = now
         assert time.monotonic() < deadline, f"lag {lag}, {letters} of {dead_letters} dead letters, {facts} facts"

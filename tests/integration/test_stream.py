@@ -56,6 +56,11 @@ def judged_facts(client: Client) -> int:
     return int(client.query("SELECT sum(facts) FROM verdicts FINAL").first_row[0])
 
 
+def deadlines_due(client: Client) -> int:
+    """Verdicts judged while catching up, whose deadline has come by the clock and has not fired yet."""
+    return int(client.query("SELECT count() FROM verdicts FINAL WHERE next_deadline <= now64(6)").first_row[0])
+
+
 def distinct_facts(cases: int) -> int:
     return len({(message.key, decode(message.value).id) for message in load.messages(cases, at=LONG_AGO)})
 
@@ -67,7 +72,7 @@ def settled(client: Client, records: int, cases: int, workers: list[WorkerProces
     def done() -> bool:
         for worker in workers:
             assert worker.exit_code() is None, worker.log.read_text()[-3000:]
-        return facts_in(client) == records and judged_facts(client) == expected
+        return facts_in(client) == records and judged_facts(client) == expected and not deadlines_due(client)
 
     wait_for(done, f"{records} records in verdicts")
 
