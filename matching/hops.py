@@ -28,36 +28,28 @@ _NOT_EXPECTED = {
 }
 
 
-def quote_to_subscription(view: View) -> Hop | None:
+def quote_to_subscription(view: View) -> Hop:
     """From an approved quote to its active subscription: until then the customer has what nobody bills."""
-    if view.document is None:
-        return None
     name: HopName = "quote_to_subscription"
     activated = view.standing("subscription.activated")
     if not view.expect.subscription or (not activated and view.of("subscription.cancelled")):
         return _NOT_EXPECTED[name]
     ended_at = min(map(moment, activated)) if activated else None
-    return _elapsed(view, name, moment(view.document), ended_at)
+    return _elapsed(view, name, view.terms.quote_to_subscription, moment(view.document), ended_at)
 
 
-def invoice_to_posting(view: View) -> Hop | None:
+def invoice_to_posting(view: View) -> Hop:
     """From the document to its posting: until then the ledger understates receivables (or payables) and tax."""
-    if view.document is None:
-        return None
     name: HopName = "invoice_to_posting"
-    started_at = moment(view.issued)
-    if not view.ledgers:
-        return _elapsed(view, name, started_at, None) if view.expects_posting else _NOT_EXPECTED[name]
-    ended_at = _stands_since(view)
+    ended_at = _stands_since(view) if view.ledgers else None
     if ended_at is None and not view.expects_posting:
         return _NOT_EXPECTED[name]
-    return _elapsed(view, name, started_at, ended_at, reopened_at=None if ended_at else _last_reversed_at(view))
+    reopened_at = _last_reversed_at(view) if ended_at is None and view.ledgers else None
+    return _elapsed(view, name, view.terms.invoice_to_posting, moment(view.issued), ended_at, reopened_at)
 
 
-def invoice_to_payment(view: View) -> Hop | None:
+def invoice_to_payment(view: View) -> Hop:
     """From the invoice's date to the day it was paid, due at the end of its due date."""
-    if view.document is None:
-        return None
     if not view.expect.payment or view.total_minor == 0:
         return _NOT_EXPECTED["invoice_to_payment"]
     terms = view.terms.invoice_to_payment
@@ -75,25 +67,25 @@ def invoice_to_payment(view: View) -> Hop | None:
     return Hop("invoice_to_payment", started_at, None, None, target_s, 0, state, due_at)
 
 
-def payment_to_application(view: View) -> Hop | None:
+def payment_to_application(view: View) -> Hop:
     """From the money's arrival to its application: until then the customer looks unpaid and gets reminders."""
-    if view.document is None:
-        return None
     name: HopName = "payment_to_application"
     settlement = view.settlement
-    needed_minor = settlement.applicable_minor(view.total_minor)
+    needed_minor = settlement.applicable_minor(view.total_minor) if settlement.received_minor else 0
     if not view.expect.application or view.total_minor == 0 or not (needed_minor or settlement.foreign):
         return _NOT_EXPECTED[name]
+    terms = view.terms.payment_to_application
     if settlement.foreign and not needed_minor:
         started_at = min(map(moment, settlement.foreign))
-        return _elapsed(view, name, started_at, settlement.applied_at(1))
+        return _elapsed(view, name, terms, started_at, settlement.applied_at(1))
     if settlement.applied_minor < needed_minor:
-        return _elapsed(view, name, settlement.oldest_unapplied() or view.facts[0].time, None)
+        return _elapsed(view, name, terms, settlement.oldest_unapplied() or view.facts[0].time, None)
     started_at = settlement.completing_payment(needed_minor) or view.facts[0].time
-    return _elapsed(view, name, started_at, settlement.applied_at(needed_minor))
+    return _elapsed(view, name, terms, started_at, settlement.applied_at(needed_minor))
 
 
-HOPS: dict[str, tuple[Callable[[View], Hop | None], ...]] = {
+# Asked of a case that has its document; without one no leg has started.
+HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "order": (quote_to_subscription,),
     "invoice": (invoice_to_posting, invoice_to_payment, payment_to_application),
     "credit": (invoice_to_posting,),
@@ -107,11 +99,11 @@ def _end_of(day: date) -> datetime:
 
 def run(view: View) -> tuple[Hop, ...]:
     """Every hop of the case, in order of the flow; also laid into `view.hops` by name."""
-    for leg in HOPS.get(view.kind, ()):
-        hop = leg(view)
-        if hop is not None:
-            view.hops[hop.name] = hop
-    return tuple(view.hops.values())
+    if view.document is None:
+        return ()
+    hops = tuple([leg(view) for leg in HOPS.get(view.kind, ())])
+    view.hops = {hop.name: hop for hop in hops}
+    return hops
 
 
 def is_break_when_late(view: View, hop: Hop) -> bool:
@@ -125,9 +117,13 @@ def awaited_source(view: View, name: str) -> str:
 
 
 def _elapsed(
-    view: View, name: HopName, started_at: datetime, ended_at: datetime | None, reopened_at: datetime | None = None
+    view: View,
+    name: HopName,
+    terms: ElapsedHop,
+    started_at: datetime,
+    ended_at: datetime | None,
+    reopened_at: datetime | None = None,
 ) -> Hop:
-    terms: ElapsedHop = getattr(view.terms, name)
     clock_starts_at = started_at if reopened_at is None or reopened_at < started_at else reopened_at
     due_at = clock_starts_at + terms.target
     if ended_at is None:

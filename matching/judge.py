@@ -8,20 +8,20 @@
 - A case over its limit of facts is not judged: it is pending, every control not assessed and saying so, always the same.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
+from matching.assessment import assess
 from matching.case import Case
 from matching.clock import COMPLETE, Clock, Progress
-from matching.controls import CONTROLS, NAMES
+from matching.controls import NAMES
 from matching.deliveries import failure_beside
-from matching.findings import Failure, bounded
+from matching.findings import bounded
 from matching.hops import OPEN_STATES, awaited_source, run
 from matching.policy import Policy
-from matching.verdict import Break, ControlResult, Hop, Outcome, Verdict
+from matching.verdict import ControlResult, Hop, Outcome, Verdict
 from matching.view import View, split_key
-
-_UNSETTLED = frozenset(("not_assessed", "fail"))
 
 __all__ = ["COMPLETE", "Progress", "judge"]
 
@@ -33,28 +33,11 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     clock = Clock(now, progress)
     view = View(case, policy, clock)
     hops = run(view)
-    answers = [control(view) for control in CONTROLS[view.kind]]
-    breaks: list[Break] = []
-    exposure_minor = 0
-    failures = [answer for answer in answers if type(answer) is Failure]
-    if failures:
-        breaks = [found for failure in failures for found in failure.breaks]
-        exposure_minor = max(failure.exposure_minor for failure in failures)
-        answers = [answer.result if isinstance(answer, Failure) else answer for answer in answers]
-    controls = cast(list[ControlResult], answers)
-    outcome = _outcome(view, hops, controls, breaks)
-    return _verdict(case, view, hops, controls, breaks, exposure_minor, outcome)
-
-
-def _verdict(
-    case: Case,
-    view: View,
-    hops: tuple[Hop, ...],
-    controls: list[ControlResult],
-    breaks: list[Break],
-    exposure_minor: int,
-    outcome: Outcome,
-) -> Verdict:
+    open_hops = [hop for hop in hops if hop.state in OPEN_STATES]
+    assessment = assess(view)
+    outcome: Outcome = "pending" if open_hops or not assessment.is_settled else "ok"
+    if assessment.breaks:
+        outcome = "break"
     facts = view.facts
     currency, amount_minor = _amount(view)
     return Verdict(
@@ -66,30 +49,19 @@ def _verdict(
         outcome,
         currency,
         bounded(amount_minor),
-        exposure_minor,
-        tuple(controls),
-        tuple(breaks),
+        assessment.exposure_minor,
+        assessment.controls,
+        assessment.breaks,
         hops,
         case.count,
         facts[0].time if facts else None,
         facts[-1].time if facts else None,
-        view.clock.next_deadline,
-        None if outcome == "ok" else _wait_for(view, hops),
-        _failure(view, hops),
+        clock.next_deadline,
+        None if outcome == "ok" else _wait_for(view, open_hops),
+        _failure(view, open_hops) if open_hops else None,
         tuple(sorted(set(view.conflicts))) if view.conflicts else (),
-        view.policy.hash,
+        policy.hash,
     )
-
-
-def _outcome(view: View, hops: tuple[Hop, ...], controls: list[ControlResult], breaks: list[Break]) -> Outcome:
-    if breaks:
-        return "break"
-    for hop in hops:
-        if hop.state in OPEN_STATES:
-            return "pending"
-    mandatory = view.policy.terms.mandatory.get(view.kind, frozenset())
-    unsettled = [control.name for control in controls if control.result in _UNSETTLED]
-    return "pending" if unsettled and not mandatory.isdisjoint(unsettled) else "ok"
 
 
 def _amount(view: View) -> tuple[str | None, int]:
@@ -128,9 +100,8 @@ def _customer(view: View) -> str | None:
     return None if parties is None else parties.sold_to or parties.bill_to or parties.payer
 
 
-def _wait_for(view: View, hops: tuple[Hop, ...]) -> str | None:
+def _wait_for(view: View, open_hops: Sequence[Hop]) -> str | None:
     """The source of the leg that could not be proven, else of the first leg still open, else of a missing document."""
-    open_hops = [hop for hop in hops if hop.state in OPEN_STATES]
     if open_hops:
         first = next((hop for hop in open_hops if hop.state == "unproven"), open_hops[0])
         return awaited_source(view, first.name)
@@ -139,13 +110,14 @@ def _wait_for(view: View, hops: tuple[Hop, ...]) -> str | None:
     return None
 
 
-def _failure(view: View, hops: tuple[Hop, ...]) -> str | None:
-    for hop in hops:
-        if hop.state in OPEN_STATES:
-            beside = failure_beside(view, hop.name)
-            if beside is not None:
-                failure: str | None = beside.data.failure
-                return failure
+def _failure(view: View, open_hops: Sequence[Hop]) -> str | None:
+    if "delivery.failed" not in view.by_type:
+        return None
+    for hop in open_hops:
+        beside = failure_beside(view, hop.name)
+        if beside is not None:
+            failure: str | None = beside.data.failure
+            return failure
     return None
 
 

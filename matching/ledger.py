@@ -45,21 +45,26 @@ class Ledger:
             self._add(posting.data, currency)
 
     def _add(self, posting: Any, currency: str | None) -> None:
-        if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
+        base_currency = posting.base_currency
+        if base_currency != self.base_currency or posting.currency not in (None, currency):
             self.is_other_currency = True
-        in_base = posting.base_currency == currency
+        in_base, own_role, sign = base_currency == currency, self.role, self.sign
         for line in posting.lines:
             role = line.role
-            if role == self.role:
+            if role != own_role and role != "tax":
+                continue
+            base = line.base_minor
+            amount = line.amount_minor
+            if amount is None and in_base:
+                amount = base
+            if role == own_role:
                 self.control_lines += 1
-                amount = line.base_minor if in_base and line.amount_minor is None else line.amount_minor
-                self.net_minor = _plus(self.net_minor, amount, self.sign)
-                self.base_minor = _plus(self.base_minor, line.base_minor, self.sign)
-            elif role == "tax":
+                self.net_minor = _plus(self.net_minor, amount, sign)
+                self.base_minor = _plus(self.base_minor, base, sign)
+            else:
                 self.tax_lines += 1
-                amount = line.base_minor if in_base and line.amount_minor is None else line.amount_minor
-                self.tax_minor = _plus(self.tax_minor, amount, -self.sign)
-                self.base_tax_minor = _plus(self.base_tax_minor, line.base_minor, -self.sign)
+                self.tax_minor = _plus(self.tax_minor, amount, -sign)
+                self.base_tax_minor = _plus(self.base_tax_minor, base, -sign)
 
     @property
     def stands_at_minor(self) -> int:

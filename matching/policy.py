@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Hashable
 from datetime import timedelta
 from functools import cached_property
 from importlib import resources
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from canonical.ids import CaseKind
-from matching.verdict import BreakClass, Owner, Severity
+from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
 MAX_ENTITIES = 10_000
 Seconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
@@ -164,34 +165,48 @@ class EntityHops(NamedTuple):
     payment_to_application: ElapsedHop
 
 
+class Assessment(NamedTuple):
+    """What all controls say of a case. `is_settled`: none that policy wants assessed was left open or failed."""
+
+    controls: tuple[ControlResult, ...]
+    breaks: tuple[Break, ...]
+    exposure_minor: int
+    is_settled: bool
+
+
+class EntityTerms(dict[str, EntityHops]):
+    """By entity, each worked out when first asked for."""
+
+    def __init__(self, hops: Hops) -> None:
+        self._hops = hops
+
+    def __missing__(self, entity: str) -> EntityHops:
+        resolved = EntityHops(
+            _overridden(self._hops.quote_to_subscription, self._hops.quote_to_subscription.entities.get(entity)),
+            _overridden(self._hops.invoice_to_posting, self._hops.invoice_to_posting.entities.get(entity)),
+            _overridden(self._hops.invoice_to_payment, self._hops.invoice_to_payment.entities.get(entity)),
+            _overridden(self._hops.payment_to_application, self._hops.payment_to_application.entities.get(entity)),
+        )
+        if len(self) < MAX_ENTITIES:  # entities come from records: what they name is not kept without end
+            self[entity] = resolved
+        return resolved
+
+
+class Expectations(dict[str, Expectation]):
+    """By billing system; [expect.default] for one that policy does not name."""
+
+    def __missing__(self, system: str) -> Expectation:
+        return self["default"]
+
+
 class Terms:
     """Policy resolved for one entity or system, each worked out once."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._entities: dict[str, EntityHops] = {}
+        self.hops = EntityTerms(policy.hops)
+        self.expect = Expectations(policy.expect)
+        self.assessments: dict[Hashable, Assessment] = {}  # by situation: see matching.assessment
         self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
-
-    def hops(self, entity: str) -> EntityHops:
-        known = self._entities.get(entity)
-        if known is None:
-            known = self._resolve(entity)
-            if len(self._entities) < MAX_ENTITIES:  # entities come from records: what they name is not kept without end
-                self._entities[entity] = known
-        return known
-
-    def expectation(self, system: str) -> Expectation:
-        expect = self._policy.expect
-        return expect.get(system) or expect["default"]
-
-    def _resolve(self, entity: str) -> EntityHops:
-        hops = self._policy.hops
-        return EntityHops(
-            _overridden(hops.quote_to_subscription, hops.quote_to_subscription.entities.get(entity)),
-            _overridden(hops.invoice_to_posting, hops.invoice_to_posting.entities.get(entity)),
-            _overridden(hops.invoice_to_payment, hops.invoice_to_payment.entities.get(entity)),
-            _overridden(hops.payment_to_application, hops.payment_to_application.entities.get(entity)),
-        )
 
 
 def load(text: str | None = None) -> Policy:

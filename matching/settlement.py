@@ -9,7 +9,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from matching.documents import moment, voided
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from matching.view import View
 
 
-class Movement(NamedTuple):
+class Movement(msgspec.Struct, frozen=True, order=True, gc=False):
     """`at` is when it happened, `booked_at` when a system recorded it."""
 
     at: datetime
@@ -26,31 +28,37 @@ class Movement(NamedTuple):
 
 
 _BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
+_APPLICATIONS = (("cash.applied", 1), ("cash.unapplied", -1))
 _MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued"))
 
 
 class Settlement:
+    """Without a view: of a case that holds no money."""
+
     __slots__ = (
-        "_applications", "_received", "_reductions", "applied_minor", "foreign", "has_applications", "paid_minor",
-        "payments", "received_minor", "reductions_minor",
+        "_applications", "_paid", "_received", "_reductions", "applied_minor", "foreign", "has_applications",
+        "paid_minor", "payments", "received_minor", "reductions_minor",
     )  # fmt: skip
 
     payments: Sequence[Any]
     foreign: Sequence[Any]
 
-    def __init__(self, view: "View") -> None:
+    def __init__(self, view: "View | None" = None) -> None:
         self.payments = self.foreign = ()
         self._received: list[Movement] = []
         self._reductions: list[Movement] = []
         self._applications: list[Movement] = []
-        if not view.by_type.keys().isdisjoint(_MONEY):
+        if view is not None:
             self._take_payments(view)
             self._take_applications(view)
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
         self.reductions_minor = _sum(self._reductions)
         self.has_applications = bool(self._applications or self._reductions)
-        self.paid_minor = _sum(self._paid())
+        # Payments; applications in their place where they know more (no payment here, or one in another currency).
+        applications_know_more = self.applied_minor > self.received_minor and (self.foreign or not self.payments)
+        self._paid = self._applications if applications_know_more else self._received
+        self.paid_minor = self.applied_minor if applications_know_more else self.received_minor
 
     @property
     def settled_minor(self) -> int:
@@ -60,7 +68,7 @@ class Settlement:
         """When payments and reductions reached the total and stayed there."""
         if self.settled_minor < total_minor:
             return None
-        reached = _crossing([*self._paid(), *self._reductions], total_minor)
+        reached = _crossing([*self._paid, *self._reductions] if self._reductions else self._paid, total_minor)
         return reached.at if reached else None
 
     def applicable_minor(self, total_minor: int) -> int:
@@ -84,11 +92,6 @@ class Settlement:
     def applied_at(self, needed_minor: int) -> datetime | None:
         completing = _crossing(self._applications, needed_minor)
         return completing.booked_at if completing else None
-
-    def _paid(self) -> list[Movement]:
-        """Payments; applications in their place where they know more (no payment here, or one in another currency)."""
-        applications_know_more = self.applied_minor > self.received_minor and (self.foreign or not self.payments)
-        return self._applications if applications_know_more else self._received
 
     def _take_payments(self, view: "View") -> None:
         payments = view.standing("payment.received")
@@ -120,8 +123,8 @@ class Settlement:
         return back + [_movement(event, -1) for event in (*returns, *refunds) if event.data.currency == currency]
 
     def _take_applications(self, view: "View") -> None:
-        for event_type, sign in (("cash.applied", 1), ("cash.unapplied", -1)):
-            for event in view.standing(event_type):
+        for event_type, sign in _APPLICATIONS:
+            for event in view.standing(event_type) if event_type in view.by_type else ():
                 if view.currency in (None, event.data.currency):
                     to = self._applications if event.data.from_kind == "payment" else self._reductions
                     to.append(_movement(event, sign))
@@ -136,7 +139,8 @@ class Settlement:
 
 
 def _movement(event: Any, sign: int) -> Movement:
-    return Movement(event.time, event.data.recorded_at or event.time, sign * event.data.amount_minor)
+    data, at = event.data, event.time
+    return Movement(at, data.recorded_at or at, sign * data.amount_minor)
 
 
 def _sum(movements: Sequence[Movement]) -> int:
@@ -156,3 +160,10 @@ def _crossing(movements: Sequence[Movement], needed_minor: int) -> Movement | No
         if was_below and running >= needed_minor:
             crossed = movement
     return crossed if running >= needed_minor else None
+
+
+NO_MONEY = Settlement()
+
+
+def settlement_of(view: "View") -> Settlement:
+    return NO_MONEY if view.by_type.keys().isdisjoint(_MONEY) else Settlement(view)

@@ -18,7 +18,7 @@ from matching.clock import Clock
 from matching.documents import moment
 from matching.ledger import Cause, Conversion, Ledger
 from matching.policy import EntityHops, Expectation, Policy
-from matching.settlement import Settlement
+from matching.settlement import Settlement, settlement_of
 from matching.verdict import Hop
 
 NOTHING: tuple[Event, ...] = ()
@@ -52,20 +52,26 @@ class View:
 
     def __init__(self, case: Case, policy: Policy, clock: Clock) -> None:
         self.key, self.policy, self.clock = case.key, policy, clock
+        terms = policy.terms
         self.kind, self.entity, self.system, self.ident = split_key(case.key)
-        self.expect: Expectation = policy.terms.expectation(self.system)
-        self.facts = case.facts()
-        if not self.entity and self.facts:
-            self.entity = self.facts[0].data.entity
-        self.terms: EntityHops = policy.terms.hops(self.entity)
-        self.by_type: dict[str, list[Any]] = {}
-        for fact in self.facts:
-            self.by_type.setdefault(fact.type, []).append(fact)
+        self.expect: Expectation = terms.expect[self.system]
+        facts = self.facts = case.facts()
+        if not self.entity and facts:
+            self.entity = facts[0].data.entity
+        self.terms: EntityHops = terms.hops[self.entity]
+        by_type: dict[str, list[Any]] = {}
+        for fact in facts:
+            event_type = fact.type
+            if event_type in by_type:
+                by_type[event_type].append(fact)
+            else:
+                by_type[event_type] = [fact]
+        self.by_type = by_type
         self.conflicts = list(case.conflicts())
         self.hops: dict[str, Hop] = {}
         self._lay_out_document()
         self._lay_out_postings()
-        self.settlement = Settlement(self)
+        self.settlement: Settlement = settlement_of(self)
         self.causes: dict[str, Cause] = {}
         self.cause: Cause = "agrees" if self.ledgers else "nothing_posted"  # the first over all ledgers that differs
         for ledger in self.ledgers:
@@ -114,26 +120,26 @@ class View:
         self._settle_on(live, told)
 
     def _settle_on(self, live: Sequence[Any], told: Sequence[Any]) -> None:
-        document = self.document = live[0]
-        source = document.source
-        self.extra_documents = [extra for extra in live[1:] if extra.source == source] if len(live) > 1 else NOTHING
-        self.currency = document.data.currency
-        self.total_minor = 0 if self.void is not None else document.data.total_minor
-        self.issued = document
+        document = self.document = self.issued = live[0]
+        data = document.data
+        if len(live) > 1:
+            self.extra_documents = [extra for extra in live[1:] if extra.source == document.source]
+        self.currency = data.currency
+        self.total_minor = 0 if self.void is not None else data.total_minor
         if len(told) > 1:
-            ident = document.data.document_id
-            self.issued = next(version for version in told if version.data.document_id == ident)
+            self.issued = next(version for version in told if version.data.document_id == data.document_id)
             self.changed_at = moment(document) if self.issued is not document else None
 
     def _lay_out_postings(self) -> None:
         self.postings: Sequence[Any] = NOTHING
         self.ledgers: Sequence[Ledger] = ()
         self.conversions: dict[str, Conversion] = {}
-        books = _BOOKS.get(self.kind)
-        recorded, reversed_ = self.standing("posting.recorded"), self.standing("posting.reversed")
-        if not recorded and not reversed_:
+        by_type = self.by_type
+        if "posting.recorded" not in by_type and "posting.reversed" not in by_type:
             return
+        recorded, reversed_ = self.standing("posting.recorded"), self.standing("posting.reversed")
         self.postings = postings = [*recorded, *reversed_] if reversed_ else recorded
+        books = _BOOKS.get(self.kind)
         if books is not None:
             booked = [p for p in postings if p.data.document_type in books and _books_a_document(p.data)]
             self.ledgers = self._net(booked)
@@ -145,7 +151,9 @@ class View:
         role, sign = ("receivable", 1) if direction == "sales" else ("payable", -1)
         sign = -sign if self.kind == "credit" else sign
         currency = self.currency or postings[0].data.currency or postings[0].data.base_currency
-        names = {posting.data.ledger for posting in postings} if len(postings) > 1 else {postings[0].data.ledger}
+        if len(postings) == 1:
+            return [Ledger(postings[0].data.ledger, postings, role, sign, currency)]
+        names = {posting.data.ledger for posting in postings}
         return [Ledger(n, [p for p in postings if p.data.ledger == n], role, sign, currency) for n in sorted(names)]
 
     def conversion(self, base_currency: str) -> Conversion:

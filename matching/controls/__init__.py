@@ -42,6 +42,11 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
     "index": (),
 }
 
+# Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).
+LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
+    (amounts.balance, amounts.tax, parties.customer, parties.entity, timing.cutoff, records.payout)
+)
+
 NAMES: dict[str, tuple[str, ...]] = {
     kind: tuple(control.__name__ for control in controls) for kind, controls in CONTROLS.items()
 }

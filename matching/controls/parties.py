@@ -18,14 +18,21 @@ def customer(view: View) -> Answer:
     """
     if view.document is None:
         return _CUSTOMER_NO_DOCUMENT
-    names = _names(view.document)
-    if not names:
-        return _CUSTOMER_NOT_NAMED
+    parties = view.document.data.customer
+    if parties is None or not (parties.sold_to or parties.bill_to or parties.payer):
+        parties = None
+        if not _names(view.document):
+            return _CUSTOMER_NOT_NAMED
     answer: Answer = _CUSTOMER_ALONE
     for side in (*view.postings, *view.settlement.payments, *view.of("subscription.activated")):
-        if side.data.customer is None and side.data.refs is None:
-            continue
-        theirs = _names(side)
+        data = side.data
+        if data.refs is None:
+            if data.customer is None:
+                continue
+            if data.customer == parties:
+                answer = _CUSTOMER_PASS
+                continue
+        names, theirs = _names(view.document), _names(side)
         if theirs and names.isdisjoint(theirs):
             return _another_customer(view, side, names, theirs)
         if theirs:

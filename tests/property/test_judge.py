@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from canonical import records, structs
 from canonical.events import Event
+from matching.assessment import ask_all, assess
 from matching.case import Case
-from matching.clock import Progress
-from matching.hops import OPEN_STATES
+from matching.clock import Clock, Progress
+from matching.hops import OPEN_STATES, run
 from matching.judge import judge
 from matching.policy import load
 from matching.verdict import Verdict, decode, encode
+from matching.view import View
 from tests.property.events import records as any_records
 from tests.scenarios.books import (
     START,
@@ -198,3 +200,16 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_null(item) for key, item in value.items() if item is not None}
     return [_without_null(item) for item in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=1_000)
+@given(facts(), spans, progresses)
+def test_what_earlier_cases_were_told_is_what_this_one_would_be_told(
+    events: list[Event], at: str, progress: Progress
+) -> None:
+    """The policy keeps what controls said of cases in one situation: never anything that they would not say again."""
+    told, asked = (View(case_of(events), POLICY, Clock(after(at), progress)) for _ in range(2))
+    run(told)
+    run(asked)
+    assert assess(told) == ask_all(asked)
+    assert told.clock.next_deadline == asked.clock.next_deadline

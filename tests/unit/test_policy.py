@@ -11,7 +11,7 @@ DEFAULT = load()
 
 
 def test_the_three_business_slas_are_the_defaults() -> None:
-    hops = DEFAULT.terms.hops("any")
+    hops = DEFAULT.terms.hops["any"]
     slas = {
         name: (getattr(hops, name).target_s, getattr(hops, name).missing_after_s)
         for name in ("quote_to_subscription", "invoice_to_posting", "payment_to_application")
@@ -28,25 +28,25 @@ def test_the_three_business_slas_are_the_defaults() -> None:
 
 def test_a_file_of_ones_own_says_only_what_differs() -> None:
     policy = load("[hops.invoice_to_posting]\ntarget_s = 60\n[owners]\namount = 'crm'\n")
-    assert policy.terms.hops("x").invoice_to_posting.target_s == 60
-    assert policy.terms.hops("x").invoice_to_posting.missing_after_s == 86_400
+    assert policy.terms.hops["x"].invoice_to_posting.target_s == 60
+    assert policy.terms.hops["x"].invoice_to_posting.missing_after_s == 86_400
     assert (policy.owners["amount"], policy.owners["tax"]) == ("crm", DEFAULT.owners["tax"])
 
 
 def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
     policy = load("[hops.invoice_to_posting.entities.acme-de]\ntarget_s = 86_400\nawaits = 'sap'\n[hops.invoice_to_payment.entities.acme-de]\nterms_days = 14")  # fmt: skip
-    own, other = (policy.terms.hops(entity).invoice_to_posting for entity in ("acme-de", "acme-us"))
+    own, other = (policy.terms.hops[entity].invoice_to_posting for entity in ("acme-de", "acme-us"))
     assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
     assert (other.target_s, other.awaits) == (900, "erp")
-    assert [policy.terms.hops(entity).invoice_to_payment.terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
+    assert [policy.terms.hops[entity].invoice_to_payment.terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
 
 
 def test_a_system_expects_what_the_default_does_and_what_it_says() -> None:
     policy = load("[expect.default]\nsubscription = false\n[expect.ledgerless]\nposting = false\n")
-    own, other = policy.terms.expectation("ledgerless"), policy.terms.expectation("unknown")
+    own, other = policy.terms.expect["ledgerless"], policy.terms.expect["unknown"]
     assert (own.posting, own.payment, own.subscription) == (False, True, False)
     assert (other.posting, other.subscription) == (True, False)
-    assert policy.terms.expectation("receivables_csv").posting is False
+    assert policy.terms.expect["receivables_csv"].posting is False
 
 
 def test_the_hash_is_of_what_holds_and_not_of_how_it_is_written() -> None:
