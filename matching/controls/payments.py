@@ -26,6 +26,7 @@ def _excess_minor(view: View) -> int:
     return excess if view.settlement.paid_minor > 0 and excess > view.policy.tolerance.payment_minor else 0
 
 
+_NO_DOCUMENT = "no invoice in this case yet"
 _MISSING_PASS = passed("missing_payment", "paid")
 _MISSING_NONE = not_applicable("missing_payment", "no payment is expected")
 _MISSING_WAITING = not_assessed("missing_payment", "not paid yet, and not overdue for long")
@@ -58,6 +59,7 @@ def _unpaid(view: View) -> Failure:
 
 _SHORT_PASS = passed("short_payment", "nothing is short")
 _SHORT_NONE = not_applicable("short_payment", "nothing received yet")
+_SHORT_NO_DOCUMENT = not_applicable("short_payment", _NO_DOCUMENT)
 _SHORT_WAITING = not_assessed("short_payment", "paid in part, and the rest is not overdue")
 
 
@@ -65,7 +67,9 @@ def short_payment(view: View) -> Answer:
     """A payment settles the invoice in full by its due date, with what was credited, withheld or written off."""
     hop = view.hops.get("invoice_to_payment")
     settlement = view.settlement
-    if hop is None or settlement.paid_minor <= 0:
+    if hop is None:
+        return _SHORT_NO_DOCUMENT
+    if settlement.paid_minor <= 0:
         return _SHORT_NONE
     if hop.ended_at is not None or hop.state == "not_expected":
         return _SHORT_PASS
@@ -83,12 +87,20 @@ def short_payment(view: View) -> Answer:
 
 _DUPLICATE_PASS = passed("duplicate_payment", "no payment came twice")
 _DUPLICATE_NONE = not_applicable("duplicate_payment", "nothing received yet")
+_DUPLICATE_NO_DOCUMENT = not_applicable("duplicate_payment", _NO_DOCUMENT)
+_DUPLICATE_APPLIED = not_applicable("duplicate_payment", "cash was applied; the payments behind it were not supplied")
+_DUPLICATE_FOREIGN = not_applicable("duplicate_payment", "what was received is in another currency")
 
 
 def duplicate_payment(view: View) -> Answer:
     """Nobody was charged twice: two payments, each of the whole open amount, mean money to give back."""
-    if not view.settlement.payments or view.document is None:
-        return _DUPLICATE_NONE
+    settlement = view.settlement
+    if view.document is None:
+        return _DUPLICATE_NO_DOCUMENT
+    if not settlement.payments:
+        if settlement.foreign:
+            return _DUPLICATE_FOREIGN
+        return _DUPLICATE_APPLIED if settlement.paid_minor > 0 else _DUPLICATE_NONE
     return _paid_twice(view) if _is_paid_twice(view) else _DUPLICATE_PASS
 
 
@@ -112,12 +124,15 @@ def _paid_twice(view: View) -> Failure:
 
 _OVER_PASS = passed("overpayment", "not more than was due")
 _OVER_NONE = not_applicable("overpayment", "nothing received yet")
+_OVER_NO_DOCUMENT = not_applicable("overpayment", _NO_DOCUMENT)
 _OVER_TWICE = not_assessed("overpayment", "paid more than once; see duplicate_payment")
 
 
 def overpayment(view: View) -> Answer:
     """Not more came in than was due. What is over belongs to the customer until refunded or put on account."""
-    if view.document is None or view.settlement.paid_minor <= 0:
+    if view.document is None:
+        return _OVER_NO_DOCUMENT
+    if view.settlement.paid_minor <= 0:
         return _OVER_NONE
     excess = _excess_minor(view)
     if not excess:
@@ -186,7 +201,9 @@ def _unapplied(view: View, class_: Any) -> Failure:
     )  # fmt: skip
 
 
-_RECEIPT_NOT_EXPECTED = not_applicable("unapplied_cash", "this system's payments do not say what they were applied to")
+_RECEIPT_NOT_EXPECTED = not_applicable(
+    "unapplied_cash", "this system's payments do not name their invoice; what is applied is told in the invoice's case"
+)
 _RECEIPT_WAITING = not_assessed("unapplied_cash", "the payment names no invoice yet")
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.scenarios.books import INVOICE, Row, applied, check, invoice, payment, posting, tell, void
+from tests.scenarios.books import INVOICE, Row, applied, check, invoice, payment, posting, tell, verdict_of, void
 
 SOLD = (invoice("100.00"), posting("100.00"))
+STRIPE = "invoice:acme-us:stripe:in_1"
 NO_APPLICATION = "[expect.billing]\napplication = false"
 
 
@@ -80,15 +81,32 @@ ROWS = (
     Row("applied to an invoice nobody issued", (applied("100.00"),), "3d", "break", "orphan_application", "100.00"),
     Row("nothing but a note that billing was reached", (tell("delivery.succeeded", "in_1", "0", target="crm", operation="create"),), "90d", "pending"),
     # Receipts: payments that name no invoice.
-    Row("a receipt that names no invoice", (payment("100.00", case="receipt:acme-us:stripe:py_1"),), "2d", "pending", next_deadline="3d"),
-    Row("a receipt that nobody identified", (payment("100.00", case="receipt:acme-us:stripe:py_1"),), "3d", "break", "unapplied_cash", "100.00"),
+    Row("a receipt that names no invoice", (payment("100.00", case="receipt:acme-us:bank:py_1"),), "2d", "pending", next_deadline="3d"),
+    Row("a receipt that nobody identified", (payment("100.00", case="receipt:acme-us:bank:py_1"),), "3d", "break", "unapplied_cash", "100.00"),
     Row("a receipt of a system that does not apply", (payment("100.00", case="receipt:acme-us:xero:py_1"),), "90d", "ok"),
-    Row("a receipt that was refunded", (payment("100.00", case="receipt:acme-us:stripe:py_1"),
-        payment("100.00", "2d", event="refund.issued", document="re_1", case="receipt:acme-us:stripe:py_1")), "90d", "ok"),
+    Row("a card payment of Stripe, which applies its own", (payment("100.00", case="receipt:acme-us:stripe:py_1"),), "90d", "ok",
+        controls={"unapplied_cash": "not_applicable"}),
+    Row("a card payment of Stripe that was refunded in part", (payment("100.00", case="receipt:acme-us:stripe:py_1"),
+        payment("40.00", "2d", event="refund.issued", document="re_1", case="receipt:acme-us:stripe:py_1")), "90d", "ok"),
+    Row("Stripe says paid, its charge lies in a case of its own", (invoice("100.00", case=STRIPE), posting("100.00", case=STRIPE),
+        applied("100.00", case=STRIPE)), "40d", "ok", hops={"invoice_to_payment": "met", "payment_to_application": "not_expected"},
+        controls={"orphan_payment": "pass", "duplicate_payment": "not_applicable"}),
+    Row("Stripe's payment names its invoice and is applied by Stripe itself", (invoice("100.00", case=STRIPE), posting("100.00", case=STRIPE),
+        payment("100.00", case=STRIPE)), "40d", "ok", hops={"invoice_to_payment": "met", "payment_to_application": "not_expected"}),
+    Row("a receipt that was refunded", (payment("100.00", case="receipt:acme-us:bank:py_1"),
+        payment("100.00", "2d", event="refund.issued", document="re_1", case="receipt:acme-us:bank:py_1")), "90d", "ok"),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_payment(row: Row) -> None:
-    assert all(fact.correlationid == INVOICE or fact.correlationid.startswith("receipt:") for fact in row.facts)
+    assert all(
+        fact.correlationid in (INVOICE, STRIPE) or fact.correlationid.startswith("receipt:") for fact in row.facts
+    )
     check(row)
+
+
+def test_cash_applied_without_its_payment_is_not_called_nothing_received() -> None:
+    row = Row("books that keep applications and no payments", (*SOLD, applied("100.00")), "40d", "ok")
+    reasons = {control.name: control.reason for control in verdict_of(row).controls}
+    assert reasons["duplicate_payment"] == "cash was applied; the payments behind it were not supplied"

@@ -57,6 +57,21 @@ ROWS = (
         (invoice("120.00"), delivery("1m", "mapping")), "5m", "pending", failure="mapping"),
     Row("delivered later and still not posted: the old failure is no reason",
         (invoice("120.00"), delivery("1m", "transient"), delivery("2m")), "2d", "break", "missing_posting", owner="integration"),
+    Row("the invoice was refused, posted by hand, and its money is not applied: two stories", (
+        invoice("120.00"), delivery("1m", "mapping", operation="create_invoice"), posting("120.00", "5m"), payment("120.00", "1d")),
+        "1d+5h", "break", "sla", owner="platform"),
+    Row("the same where only the document says what was delivered", (
+        invoice("120.00"), delivery("1m", "mapping"), posting("120.00", "5m"), payment("120.00", "1d")), "3d", "break",
+        "missing_application", owner="finance"),
+    Row("the application itself was refused", (
+        invoice("120.00"), posting("120.00"), payment("120.00", "1d"), delivery("1d+1m", "mapping", operation="apply_payment_to_invoice")),
+        "1d+5h", "break", "sla", owner="integration", failure="mapping"),
+    Row("the invoice was refused; that a payment went through later does not mend it", (
+        invoice("120.00"), delivery("1m", "mapping", operation="create_invoice"), payment("120.00", "1h"), applied("120.00", "2h"),
+        delivery("2h", operation="apply_payment")), "2d", "break", "missing_posting", owner="integration", failure="mapping"),
+    Row("an integration of another name refused the invoice", (
+        invoice("120.00"), delivery("1m", "transient", operation="create_invoice", target="netsuite")), "2d", "break", "missing_posting",
+        owner="platform", failure="transient"),
     Row("failed, then succeeded and posted", (invoice("120.00"), delivery("1m", "transient"), delivery("2m"),
         posting("120.00", "3m"), *PAID), "40d", "ok"),
     Row("a delivery to the payment processor says nothing about the ledger",
