@@ -8,13 +8,13 @@
   A control whose pass depends on more than the situation says belongs among those that are always asked.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from matching.controls import CONTROLS, LOOKS_INTO_RECORDS
 from matching.findings import Failure
 from matching.policy import Assessment
 from matching.settlement import NO_MONEY
-from matching.verdict import Break, ControlResult
+from matching.verdict import Break, ControlResult, Controls, Hop
 from matching.view import View
 
 _UNSETTLED = frozenset(("not_assessed", "fail"))
@@ -23,8 +23,9 @@ _ASKED = {
 }
 
 
-def assess(view: View) -> Assessment:
-    situation = _situation(view)
+def assess(view: View, hops: Sequence[Hop]) -> Assessment:
+    """`hops` as `run` gave them."""
+    situation = _situation(view, hops)
     if situation is None:
         return ask_all(view)
     known = view.policy.terms.assessments
@@ -33,7 +34,7 @@ def assess(view: View) -> Assessment:
     if found is None:
         found = ask_all(view)
         if all(control.result != "fail" for control in found.controls):
-            known[key] = found
+            found = known[key] = found._replace(controls=Controls.shared(found.controls))
     return found
 
 
@@ -54,14 +55,14 @@ def ask_all(view: View) -> Assessment:
     return Assessment(tuple(controls), tuple(breaks), exposure_minor, is_settled)
 
 
-def _situation(view: View) -> Hashable | None:
+def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     """None for a case that is not ordinary: then every control is asked."""
     if view.document is None or view.void is not None or view.conflicts or view.extra_documents:
         return None
     ledgers, settlement = view.ledgers, view.settlement
     if ledgers and (len(ledgers) > 1 or ledgers[0].base_currency != view.currency or ledgers[0].net_minor is None):
         return None
-    states = [hop.state for hop in view.hops.values()]
+    states = [hop.state for hop in hops]
     if "late" in states:
         return None
     if settlement is NO_MONEY:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from matching.documents import moment
 from matching.ledger import Ledger
-from matching.policy import ElapsedHop
+from matching.policy import ElapsedLeg
 from matching.verdict import Hop, HopName, HopState
 from matching.view import View
 
@@ -92,6 +92,9 @@ HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
 }
 
 
+_NAMES = {kind: tuple(leg.__name__ for leg in legs) for kind, legs in HOPS.items()}
+
+
 @lru_cache(maxsize=5_000)
 def _end_of(day: date) -> datetime:
     return datetime.combine(day + _DAY, time.min, UTC)
@@ -102,7 +105,7 @@ def run(view: View) -> tuple[Hop, ...]:
     if view.document is None:
         return ()
     hops = tuple([leg(view) for leg in HOPS.get(view.kind, ())])
-    view.hops = {hop.name: hop for hop in hops}
+    view.hops = dict(zip(_NAMES[view.kind], hops, strict=True)) if hops else {}
     return hops
 
 
@@ -119,7 +122,7 @@ def awaited_source(view: View, name: str) -> str:
 def _elapsed(
     view: View,
     name: HopName,
-    terms: ElapsedHop,
+    terms: ElapsedLeg,
     started_at: datetime,
     ended_at: datetime | None,
     reopened_at: datetime | None = None,

@@ -34,7 +34,7 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     view = View(case, policy, clock)
     hops = run(view)
     open_hops = [hop for hop in hops if hop.state in OPEN_STATES]
-    assessment = assess(view)
+    assessment = assess(view, hops)
     outcome: Outcome = "pending" if open_hops or not assessment.is_settled else "ok"
     if assessment.breaks:
         outcome = "break"

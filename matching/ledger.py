@@ -35,36 +35,30 @@ class Ledger:
         self.postings = postings
         self.role, self.sign = role, sign
         self.base_currency: str = postings[0].data.base_currency
-        self.control_lines = self.tax_lines = 0
-        self.net_minor: int | None = 0
-        self.base_minor: int | None = 0
-        self.tax_minor: int | None = 0
-        self.base_tax_minor: int | None = 0
         self.is_other_currency = False
+        control: list[tuple[int | None, int | None]] = []
+        tax: list[tuple[int | None, int | None]] = []
         for posting in postings:
-            self._add(posting.data, currency)
+            self._take(posting.data, currency, control, tax)
+        self.control_lines, self.tax_lines = len(control), len(tax)
+        self.net_minor, self.base_minor = _net(control, sign)
+        self.tax_minor, self.base_tax_minor = _net(tax, -sign)
 
-    def _add(self, posting: Any, currency: str | None) -> None:
-        base_currency = posting.base_currency
-        if base_currency != self.base_currency or posting.currency not in (None, currency):
+    def _take(self, posting: Any, currency: str | None, control: list[Any], tax: list[Any]) -> None:
+        """Its lines on the control account and its tax lines, as (amount, base amount)."""
+        if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
             self.is_other_currency = True
-        in_base, own_role, sign = base_currency == currency, self.role, self.sign
+        in_base = posting.base_currency == currency
+        own_role = self.role
         for line in posting.lines:
             role = line.role
-            if role != own_role and role != "tax":
-                continue
-            base = line.base_minor
-            amount = line.amount_minor
-            if amount is None and in_base:
-                amount = base
-            if role == own_role:
-                self.control_lines += 1
-                self.net_minor = _plus(self.net_minor, amount, sign)
-                self.base_minor = _plus(self.base_minor, base, sign)
-            else:
-                self.tax_lines += 1
-                self.tax_minor = _plus(self.tax_minor, amount, -sign)
-                self.base_tax_minor = _plus(self.base_tax_minor, base, -sign)
+            if role == own_role or role == "tax":
+                base, amount = line.base_minor, line.amount_minor
+                both = (base if amount is None and in_base else amount, base)
+                if role == own_role:
+                    control.append(both)
+                else:
+                    tax.append(both)
 
     @property
     def stands_at_minor(self) -> int:
@@ -108,9 +102,20 @@ class Ledger:
         return max((moment(p) for p in self.postings if p.type == "posting.reversed" or p.data.reverses), default=None)
 
 
-def _plus(total: int | None, amount: int | None, sign: int) -> int | None:
-    """A sum over lines of which one has no amount is not known."""
-    return None if total is None or amount is None else total + sign * amount
+def _net(lines: Sequence[tuple[int | None, int | None]], sign: int) -> tuple[int | None, int | None]:
+    """Sums of amounts and of base amounts; not known where a line has none."""
+    if len(lines) == 1:
+        amount, base = lines[0]
+        return (None if amount is None else sign * amount), (None if base is None else sign * base)
+    if not lines:
+        return 0, 0
+    amounts = [amount for amount, _ in lines if amount is not None]
+    bases = [base for _, base in lines if base is not None]
+    known = len(lines)
+    return (
+        sign * sum(amounts) if len(amounts) == known else None,
+        sign * sum(bases) if len(bases) == known else None,
+    )
 
 
 class Conversion:

@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib import resources
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from canonical.ids import CaseKind
@@ -156,13 +157,30 @@ class Policy(Section):
         return Terms(self)
 
 
-class EntityHops(NamedTuple):
+class ElapsedLeg(msgspec.Struct, frozen=True):
+    """An elapsed hop as it holds for one entity; read several times a verdict, so no model."""
+
+    target_s: int
+    target: timedelta
+    missing_after: timedelta
+    late_is_break: bool
+    awaits: str
+
+
+class DueDateLeg(msgspec.Struct, frozen=True):
+    terms: timedelta
+    missing_after: timedelta
+    late_is_break: bool
+    awaits: str
+
+
+class EntityHops(msgspec.Struct, frozen=True):
     """The hops as they hold for one entity, its overrides laid in."""
 
-    quote_to_subscription: ElapsedHop
-    invoice_to_posting: ElapsedHop
-    invoice_to_payment: DueDateHop
-    payment_to_application: ElapsedHop
+    quote_to_subscription: ElapsedLeg
+    invoice_to_posting: ElapsedLeg
+    invoice_to_payment: DueDateLeg
+    payment_to_application: ElapsedLeg
 
 
 class Assessment(NamedTuple):
@@ -182,10 +200,10 @@ class EntityTerms(dict[str, EntityHops]):
 
     def __missing__(self, entity: str) -> EntityHops:
         resolved = EntityHops(
-            _overridden(self._hops.quote_to_subscription, self._hops.quote_to_subscription.entities.get(entity)),
-            _overridden(self._hops.invoice_to_posting, self._hops.invoice_to_posting.entities.get(entity)),
-            _overridden(self._hops.invoice_to_payment, self._hops.invoice_to_payment.entities.get(entity)),
-            _overridden(self._hops.payment_to_application, self._hops.payment_to_application.entities.get(entity)),
+            _elapsed_leg(self._hops.quote_to_subscription, entity),
+            _elapsed_leg(self._hops.invoice_to_posting, entity),
+            _due_date_leg(self._hops.invoice_to_payment, entity),
+            _elapsed_leg(self._hops.payment_to_application, entity),
         )
         if len(self) < MAX_ENTITIES:  # entities come from records: what they name is not kept without end
             self[entity] = resolved
@@ -224,6 +242,16 @@ def load(text: str | None = None) -> Policy:
         return Policy.model_validate_json(json.dumps(merged, default=str))  # JSON: lists are tuples there, still strict
     except ValidationError as error:
         raise PolicyError("; ".join(_explain(item, text) for item in error.errors(include_url=False))) from None
+
+
+def _elapsed_leg(general: ElapsedHop, entity: str) -> ElapsedLeg:
+    hop = _overridden(general, general.entities.get(entity))
+    return ElapsedLeg(hop.target_s, hop.target, hop.missing_after, hop.late_is_break, hop.awaits)
+
+
+def _due_date_leg(general: DueDateHop, entity: str) -> DueDateLeg:
+    hop = _overridden(general, general.entities.get(entity))
+    return DueDateLeg(hop.terms, hop.missing_after, hop.late_is_break, hop.awaits)
 
 
 def _overridden(general: H, override: Section | None) -> H:

@@ -49,7 +49,8 @@ class Settlement:
         self._reductions: list[Movement] = []
         self._applications: list[Movement] = []
         if view is not None:
-            self._take_payments(view)
+            if "payment.received" in view.by_type:
+                self._take_payments(view)
             self._take_applications(view)
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
@@ -95,8 +96,6 @@ class Settlement:
 
     def _take_payments(self, view: "View") -> None:
         payments = view.standing("payment.received")
-        if not payments:
-            return
         direction = view.document.data.direction if view.document is not None and view.kind == "invoice" else None
         currency = view.currency or payments[0].data.currency
         own: list[Any] = []
@@ -106,7 +105,7 @@ class Settlement:
                 (own if payment.data.currency == currency else foreign).append(payment)
         self.payments, self.foreign = own, foreign
         self._received = [_movement(payment, 1) for payment in own]
-        if not view.by_type.keys().isdisjoint(_BACK):
+        if not _BACK.isdisjoint(view.by_type):
             self._received += self._given_back(view, currency)
 
     def _given_back(self, view: "View", currency: str) -> list[Movement]:
@@ -124,7 +123,9 @@ class Settlement:
 
     def _take_applications(self, view: "View") -> None:
         for event_type, sign in _APPLICATIONS:
-            for event in view.standing(event_type) if event_type in view.by_type else ():
+            if event_type not in view.by_type:
+                continue
+            for event in view.standing(event_type):
                 if view.currency in (None, event.data.currency):
                     to = self._applications if event.data.from_kind == "payment" else self._reductions
                     to.append(_movement(event, sign))
@@ -166,4 +167,4 @@ NO_MONEY = Settlement()
 
 
 def settlement_of(view: "View") -> Settlement:
-    return NO_MONEY if view.by_type.keys().isdisjoint(_MONEY) else Settlement(view)
+    return NO_MONEY if _MONEY.isdisjoint(view.by_type) else Settlement(view)

@@ -137,8 +137,10 @@ class View:
         by_type = self.by_type
         if "posting.recorded" not in by_type and "posting.reversed" not in by_type:
             return
-        recorded, reversed_ = self.standing("posting.recorded"), self.standing("posting.reversed")
-        self.postings = postings = [*recorded, *reversed_] if reversed_ else recorded
+        postings = self.standing("posting.recorded")
+        if "posting.reversed" in by_type:
+            postings = [*postings, *self.standing("posting.reversed")]
+        self.postings = postings
         books = _BOOKS.get(self.kind)
         if books is not None:
             booked = [p for p in postings if p.data.document_type in books and _books_a_document(p.data)]

@@ -94,20 +94,11 @@ def balance(view: View) -> Answer:
 
 def _rest(lines: Any) -> int | None:
     """What the lines fail to sum to; None where they do not all carry a base amount, nor all a document amount."""
-    base = amounts = 0
-    has_base = has_amounts = True
-    for line in lines:
-        if line.base_minor is None:
-            has_base = False
-        else:
-            base += line.base_minor
-        if line.amount_minor is None:
-            has_amounts = False
-        else:
-            amounts += line.amount_minor
-    if has_base:
-        return base
-    return amounts if has_amounts else None
+    amounts = [line.base_minor for line in lines]
+    if None in amounts:
+        amounts = [line.amount_minor for line in lines]
+    rest: int | None = None if None in amounts else sum(amounts)
+    return rest
 
 
 def _unbalanced(view: View, posting: Any, rest: int) -> Answer:

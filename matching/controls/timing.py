@@ -69,7 +69,7 @@ def cutoff(view: View) -> Answer:
     for ledger in view.ledgers:
         for posting in ledger.postings:
             booked_into = posting.data.accounting_date or posting.time.date()
-            is_of_period = booked_into.month == own.month and booked_into.year == own.year
+            is_of_period = booked_into == own or (booked_into.month == own.month and booked_into.year == own.year)
             if not is_of_period and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
             if moment(posting) >= _closes_at(booked_into.year, booked_into.month, view.policy.cutoff.grace_days):

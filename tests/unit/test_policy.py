@@ -13,7 +13,7 @@ DEFAULT = load()
 def test_the_three_business_slas_are_the_defaults() -> None:
     hops = DEFAULT.terms.hops["any"]
     slas = {
-        name: (getattr(hops, name).target_s, getattr(hops, name).missing_after_s)
+        name: (getattr(hops, name).target_s, getattr(hops, name).missing_after.total_seconds())
         for name in ("quote_to_subscription", "invoice_to_posting", "payment_to_application")
     }
     assert slas == {
@@ -23,13 +23,13 @@ def test_the_three_business_slas_are_the_defaults() -> None:
     }
     assert all(getattr(hops, name).late_is_break for name in slas)
     payment = hops.invoice_to_payment
-    assert (payment.terms_days, payment.missing_after_s, payment.late_is_break) == (30, 30 * 86_400, False)
+    assert (payment.terms.days, payment.missing_after.days, payment.late_is_break) == (30, 30, False)
 
 
 def test_a_file_of_ones_own_says_only_what_differs() -> None:
     policy = load("[hops.invoice_to_posting]\ntarget_s = 60\n[owners]\namount = 'crm'\n")
     assert policy.terms.hops["x"].invoice_to_posting.target_s == 60
-    assert policy.terms.hops["x"].invoice_to_posting.missing_after_s == 86_400
+    assert policy.terms.hops["x"].invoice_to_posting.missing_after.days == 1
     assert (policy.owners["amount"], policy.owners["tax"]) == ("crm", DEFAULT.owners["tax"])
 
 
@@ -38,7 +38,7 @@ def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
     own, other = (policy.terms.hops[entity].invoice_to_posting for entity in ("acme-de", "acme-us"))
     assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
     assert (other.target_s, other.awaits) == (900, "erp")
-    assert [policy.terms.hops[entity].invoice_to_payment.terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
+    assert [policy.terms.hops[entity].invoice_to_payment.terms.days for entity in ("acme-de", "acme-us")] == [14, 30]
 
 
 def test_a_system_expects_what_the_default_does_and_what_it_says() -> None:
