@@ -29,14 +29,14 @@ class Cluster(NamedTuple):
 
 
 @contextmanager
-def cluster(partitions: int = 8) -> Iterator[Cluster]:
-    """Broker and store, migrated and with topics; pinned to the second core where there is one."""
+def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
+    """Broker and store, migrated and with topics; `pinned` to the second core where there is one."""
     with tempfile.TemporaryDirectory(prefix="tieout-bench-") as name:
         folder = Path(name)
         kafka = start_kafka(folder / "kafka")
         store = StoreProcess(folder / "store").start()
         try:
-            for pid in (kafka.pid, store.pid):
+            for pid in (kafka.pid, store.pid) if pinned else ():
                 pin(pid, REST_CORE)
             migrate(store.client())
             topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=SOURCES)
@@ -66,10 +66,11 @@ def peak_mb(pid: int) -> float:
     return 0.0
 
 
-def start_pinned(command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+def start(command: Sequence[str], log: Path, *, pinned: bool = True) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": "."})
-    pin(process.pid, APP_CORE)
+    if pinned:
+        pin(process.pid, APP_CORE)
     return process
 
 

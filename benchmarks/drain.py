@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks import load
-from benchmarks.cluster import Cluster, cluster, cpu_s, peak_mb, start_pinned, wait_for
+from benchmarks.cluster import Cluster, cluster, cpu_s, peak_mb, start, wait_for
 
 PATIENCE_S = 900
 
@@ -42,7 +42,7 @@ def tieout(cases: int) -> dict[str, Any]:
     with cluster() as found:
         records = load.produce(found.kafka.bootstrap, load.messages(cases))
         command = [sys.executable, "-m", "tieout", "worker", "--bootstrap", found.kafka.bootstrap, "--store", found.store.url, "--metrics-port", "0"]  # fmt: skip
-        worker = start_pinned(command, found.folder / "worker.log")
+        worker = start(command, found.folder / "worker.log")
         client = found.client()
         try:
             wait_for(lambda: _facts(client) == records, "every record a fact", PATIENCE_S)
@@ -68,7 +68,7 @@ def stock(cases: int) -> dict[str, Any]:
     with cluster() as found:
         records = load.produce(found.kafka.bootstrap, load.messages(cases))
         command = [sys.executable, "-m", "benchmarks.stock_faust", found.kafka.bootstrap, "8"]
-        worker = start_pinned(command, found.folder / "stock.log")
+        worker = start(command, found.folder / "stock.log")
         try:
             first, last = _results(found, records)
             cpu, peak = cpu_s(worker.pid), peak_mb(worker.pid)

@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from benchmarks import load
-from benchmarks.cluster import cluster, cpu_s, start_pinned, wait_for
+from benchmarks.cluster import cluster, cpu_s, start, wait_for
 from streams.publisher import producer_config
 
 
@@ -34,16 +34,17 @@ def main() -> None:
 
 
 def measure(rate: int, seconds: int) -> dict[str, Any]:
-    with cluster() as found:
+    with cluster(pinned=False) as found:
         command = [sys.executable, "-m", "tieout", "worker", "--bootstrap", found.kafka.bootstrap, "--store", found.store.url, "--metrics-port", "0"]  # fmt: skip
-        worker = start_pinned(command, found.folder / "worker.log")
+        worker = start(command, found.folder / "worker.log", pinned=False)
         client = found.client()
         try:
             wait_for(lambda: "own partitions" in (found.folder / "worker.log").read_text(), "an assignment", 60)
             _paced(found.kafka.bootstrap, load.messages(rate * 5 // 3, prefix="WARM"), rate)
-            before = cpu_s(worker.pid)
+            pids = {"worker": worker.pid, "store": found.store.pid, "kafka": found.kafka.pid}
+            before = {name: cpu_s(pid) for name, pid in pids.items()}
             sent, behind_s = _paced(found.kafka.bootstrap, load.messages(rate * seconds // 3), rate)
-            used = cpu_s(worker.pid) - before
+            used = {name: round((cpu_s(pid) - before[name]) / seconds, 2) for name, pid in pids.items()}
             wait_for(lambda: client.query("SELECT count() FROM facts WHERE case_key LIKE '%:B-%'").first_row[0] == sent, "all facts", 60)  # fmt: skip
             wait_for(lambda: client.query("SELECT max(lag) FROM positions FINAL").first_row[0] == 0, "all flushed", 60)
             p50, p95, p99, most, count = client.query(
@@ -57,7 +58,7 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
     return {
         "rate": rate, "seconds": seconds, "events": sent, "sender_behind_s": round(behind_s, 3), "verdicts": count,
         "p50_s": round(p50, 3), "p95_s": round(p95, 3), "p99_s": round(p99, 3), "max_s": round(most, 3),
-        "worker_cpu_share": round(used / seconds, 2),
+        "cores": used,
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -38,7 +38,7 @@ EXIT_USAGE = 2
 STORE_PATIENCE_S = 2.0  # of one call; the worker itself repeats it, and looks whether it still owns what it writes
 LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
-READS = frozenset({"open_now", "facts_of", "verdicts_of", "stubs", "positions"})
+READS = frozenset({"open_now", "holders", "facts_of", "verdicts_of", "stubs", "positions"})
 
 
 class KafkaBroker:
@@ -74,9 +74,9 @@ class StoreThreads:
         self._threads = {name: ThreadPoolExecutor(1, f"store-{name}") for name in ("read", "write")}
         self._stores: dict[str, Store] = {}
 
-    async def __call__(self, method: str, *args: Any) -> Any:
+    def __call__(self, method: str, *args: Any) -> Awaitable[Any]:
         name = "read" if method in READS else "write"
-        return await asyncio.get_running_loop().run_in_executor(self._threads[name], self._call, name, method, args)
+        return asyncio.get_running_loop().run_in_executor(self._threads[name], self._call, name, method, args)
 
     def _call(self, name: str, method: str, args: tuple[Any, ...]) -> Any:
         store = self._stores.get(name)

@@ -3,7 +3,7 @@
 Real ones: streams.app (Kafka through Faust and confluent-kafka), sinks.client.Store in a thread, the system clock.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -41,5 +41,5 @@ class Broker(Protocol):
 
 
 class StoreCalls(Protocol):
-    async def __call__(self, method: str, *args: Any) -> Any:
-        """Calls a method of sinks.client.Store off the event loop."""
+    def __call__(self, method: str, *args: Any) -> Awaitable[Any]:
+        """Calls a method of sinks.client.Store off the event loop, beginning at once; writes keep their order."""

@@ -16,7 +16,7 @@ unexpected is raised to the caller, which ends the process without a commit.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -276,9 +276,12 @@ class Worker:
         self.positions.changed = False
         offsets = dict(self.positions.next_offsets)
         epochs = {number: partition.epoch for number, partition in self.partitions.items()}
+        facts = self.store("write_facts", pending.facts) if pending.facts else None  # on its way while cases are judged
         rows = self._judge(pending)
         positions = self._position_rows(offsets)
         try:
+            if facts is not None:
+                await self._finished(facts, "write_facts", pending.facts, generation)
             await self._write(pending, rows, positions, generation)
             await self._commit(offsets, epochs, generation)
         except NotOwner as reason:
@@ -311,9 +314,7 @@ class Worker:
     async def _write(
         self, pending: Pending, rows: list[VerdictRow], positions: list[PositionRow], generation: int
     ) -> None:
-        """The order is the contract: facts, messages acknowledged, verdicts, dead letters, positions."""
-        if pending.facts:
-            await self._patiently("write_facts", pending.facts, generation=generation)
+        """The order is the contract: facts (before this), messages acknowledged, verdicts, dead letters, positions."""
         await asyncio.gather(*pending.published)
         if pending.messages:
             await self.broker.publish(pending.messages)
@@ -364,6 +365,15 @@ class Worker:
             for (topic, number), offset in offsets.items()
             if number in self.partitions
         ]
+
+    async def _finished(self, begun: Awaitable[Any], method: str, argument: Any, generation: int) -> None:
+        """Awaits a store call that was begun earlier; where the store was away, makes it again."""
+        try:
+            await begun
+        except StoreUnavailable as error:
+            log.warning("store unavailable, %s is repeated: %s", method, error)
+            metrics.store_retry()
+            await self._patiently(method, argument, generation=generation)
 
     async def _patiently(self, method: str, *args: Any, generation: int | None = None) -> Any:
         """A store call, repeated while the store is away; given up (NotOwner) where the partition is lost meanwhile."""
