@@ -1,6 +1,6 @@
 """Truth against verdicts: every case and class, and nothing is let pass that the truth does not say.
 
-Verdicts are taken as the JSON that `matching.verdict.encode` writes and ClickHouse keeps, so that the comparison reads
+Verdicts are taken as the JSON that `matching.verdict.encode` writes or ClickHouse keeps, so that the comparison reads
 what a user reads, whichever way the verdicts came about.
 """
 

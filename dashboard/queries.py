@@ -203,7 +203,7 @@ LIMIT {most:UInt32}
 
 CASE_BY_KEY = Question(f"""
 SELECT
-    raw, case_key, kind, entity, document, customer, outcome, currency, amount_minor, exposure_minor, facts, failure,
+    raw, controls, case_key, kind, entity, document, customer, outcome, currency, amount_minor, exposure_minor, facts, failure,
     owners, next_deadline, first_event_at, last_event_at, first_seen, judged_at, visible_at, partition, epoch, seq,
     {_AGE_S.format("first_event_at")} AS age_s
 FROM verdicts FINAL

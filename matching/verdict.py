@@ -1,4 +1,4 @@
-"""The verdict of one case: what `tieout reconcile` prints and what the store keeps as `raw`.
+"""The verdict of one case: what `tieout reconcile` prints; the store keeps it in two parts, `raw` and `controls`.
 
 - Times are UTC, amounts integer minor units of the `currency` beside them.
 - `variance_minor` is unsigned: `expected` and `actual` say the direction. Texts give amounts in major units.
@@ -11,6 +11,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
@@ -42,14 +43,16 @@ class ControlResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class Controls(tuple[ControlResult, ...]):
-    """Results that many verdicts share, their JSON written once: most of a verdict's bytes."""
+    """Results that many verdicts share, written once: most of a verdict's bytes. `digest` stands for them in `raw`."""
 
-    json: msgspec.Raw
+    json: bytes
+    digest: str
 
     @classmethod
     def shared(cls, results: Iterable[ControlResult]) -> "Controls":
         controls = cls(results)
-        controls.json = msgspec.Raw(msgspec.json.encode(controls))
+        controls.json = msgspec.json.encode(controls)
+        controls.digest = blake2b(controls.json, digest_size=8).hexdigest()
         return controls
 
 
@@ -101,15 +104,40 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     policy: str
 
 
+class _Breaks(msgspec.Struct, frozen=True, gc=False):
+    breaks: tuple[Break, ...]
+
+
+_replace = msgspec.structs.replace
 _encoder = msgspec.json.Encoder()
+_breaks_decoder = msgspec.json.Decoder(_Breaks)
 _decoder = msgspec.json.Decoder(Verdict)
 
 
 def encode(verdict: Verdict) -> bytes:
     """One line of compact JSON, the same bytes for equal verdicts."""
     if type(verdict.controls) is Controls:
-        verdict = msgspec.structs.replace(verdict, controls=verdict.controls.json)
+        verdict = _replace(verdict, controls=msgspec.Raw(verdict.controls.json))
     return _encoder.encode(verdict)
+
+
+def parts(verdict: Verdict) -> tuple[bytes, bytes]:
+    """As stored: the verdict's JSON with the digest of its controls in their place, and the controls' JSON."""
+    controls = verdict.controls if type(verdict.controls) is Controls else Controls.shared(verdict.controls)
+    return _encoder.encode(_replace(verdict, controls=controls.digest)), controls.json
+
+
+def whole(raw: bytes, controls: bytes) -> Verdict:
+    """A verdict from its stored parts. Raises ValueError where they are not of one verdict."""
+    read = msgspec.json.decode(raw)
+    if read["controls"] != blake2b(controls, digest_size=8).hexdigest():
+        raise ValueError(f"the controls stored with {read['correlation_id']} are not its own")
+    return msgspec.convert(read | {"controls": msgspec.json.decode(controls)}, Verdict)
+
+
+def open_breaks(raw: bytes) -> frozenset[tuple[str, str]]:
+    """(class, fingerprint) of each break of a stored verdict."""
+    return frozenset((found.class_, found.fingerprint) for found in _breaks_decoder.decode(raw).breaks)
 
 
 def decode(raw: bytes) -> Verdict:

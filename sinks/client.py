@@ -337,7 +337,7 @@ def _slices(rows: Sequence[Result]) -> Iterator[Sequence[Result]]:
 def _facts_block(batch: FactBatch) -> list[bytes]:
     rows = len(batch.raws)
     return native.block(rows, (
-        ("topic", "String", native.repeated(batch.topic.encode(), rows)),
+        ("topic", native.FEW, native.few([batch.topic.encode()] * rows)),
         ("partition", "UInt32", native.uint32([batch.partition] * rows)),
         ("offset", "UInt64", native.uint64(batch.offsets)),
         ("raw", "String", native.strings(batch.raws)),
@@ -345,7 +345,7 @@ def _facts_block(batch: FactBatch) -> list[bytes]:
 
 
 def _verdicts_block(rows: Sequence[VerdictRow]) -> list[bytes]:
-    partition, epoch, seq, judged_at, first_seen, digest, changed, progress, raw = zip(*rows, strict=True)
+    partition, epoch, seq, judged_at, first_seen, digest, changed, progress, raw, controls = zip(*rows, strict=True)
     revision(max(epoch), max(seq))
     return native.block(len(rows), (
         ("partition", "UInt32", native.uint32(partition)),
@@ -355,8 +355,9 @@ def _verdicts_block(rows: Sequence[VerdictRow]) -> list[bytes]:
         ("first_seen", "DateTime64(6, 'UTC')", native.microseconds(first_seen)),
         ("digest", "UInt64", native.uint64(digest)),
         ("changed", "UInt8", native.uint8(changed)),
-        ("progress", "String", native.texts(progress)),
+        ("progress", native.FEW, native.few([text.encode() for text in progress])),
         ("raw", "String", native.strings(raw)),
+        ("controls", native.FEW, native.few(controls)),
     ))  # fmt: skip
 
 

@@ -31,6 +31,8 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+# How ClickHouse lays out a LowCardinality column: keys that come with the block, indexes of four bytes.
+_KEYS_VERSION, _OWN_KEYS_OF_UINT32 = 1, 0x602
 _VARINTS = [varint(value) for value in range(16_384)]  # all of one and two bytes
 
 
@@ -69,9 +71,15 @@ def microseconds(values: Iterable[datetime]) -> Pieces:
     return (array("q", [(value - _EPOCH) // _MICROSECOND for value in values]).tobytes(),)
 
 
-def repeated(value: bytes, rows: int) -> Pieces:
-    """One String in every row."""
-    return ((varint(len(value)) + value) * rows,)
+FEW = "LowCardinality(String)"
+
+
+def few(values: Sequence[bytes]) -> Pieces:
+    """For FEW: each distinct value once, and where it goes."""
+    place = {value: index for index, value in enumerate(dict.fromkeys(values))}
+    counts = array("Q", (_KEYS_VERSION, _OWN_KEYS_OF_UINT32, len(place))).tobytes()
+    indexes = array("I", map(place.__getitem__, values)).tobytes()
+    return (counts, *strings(list(place)), array("Q", (len(values),)).tobytes(), indexes)
 
 
 def _length(size: int) -> bytes:

@@ -121,7 +121,7 @@ def build(settings: Settings) -> tuple[faust.App, Worker, Publisher]:
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        stream_buffer_maxsize=4,  # batches, not events
+        stream_buffer_maxsize=1,  # batches, not events: what waits in a buffer is not read evenly
         stream_recovery_delay=0.0,
         broker_session_timeout=settings.session_timeout_s,
         Topic=BatchTopic,

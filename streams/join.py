@@ -19,8 +19,7 @@ from canonical.structs import RecordError, decode
 from matching.case import Case
 from matching.judge import Progress, judge
 from matching.policy import Policy
-from matching.verdict import Verdict, encode
-from matching.verdict import decode as decode_verdict
+from matching.verdict import Verdict, open_breaks, parts
 from sinks.rows import Stub, VerdictRow
 from streams.memory import Entry, Partition
 from streams.partitioner import partition_of
@@ -90,7 +89,7 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     entry.first_seen = stub.first_seen
     entry.digest = stub.digest
     entry.next_deadline = stub.next_deadline
-    entry.open_breaks = frozenset((found.class_, found.fingerprint) for found in decode_verdict(verdict).breaks)
+    entry.open_breaks = open_breaks(verdict)
     partition.cases[stub.case_key] = entry
 
 
@@ -106,7 +105,7 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], policy: Policy, n
     progress = Progress({})
     for key, entry in dirty.items():
         verdict = judge(entry.case, policy, now, progress)
-        raw = encode(verdict)
+        raw, controls = parts(verdict)
         digest = _digest(raw)
         changed = digest != entry.digest
         entry.first_seen = entry.first_seen or clock
@@ -121,6 +120,7 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], policy: Policy, n
                 changed=changed,
                 progress=CAUGHT_UP if now == clock else CATCHING_UP,
                 raw=raw,
+                controls=controls,
             )
         )
         partition.schedule(key, entry, verdict.next_deadline)

@@ -31,6 +31,7 @@ class Positions:
         self._advanced = dict.fromkeys(start, clock)
         self._latest = BEGINNING
         self.changed = False
+        self.resumed = clock  # since when reading is not held up by a flush
 
     def advance(
         self, tp: TopicPartition, next_offset: int, highwater: int, appended: datetime, clock: datetime
@@ -53,7 +54,7 @@ class Positions:
             (
                 self._appended.get(tp, BEGINNING)
                 for tp in joined
-                if self.lag(tp) and clock - self._advanced[tp] < PATIENCE
+                if self.lag(tp) and clock - max(self._advanced[tp], self.resumed) < PATIENCE
             ),
             default=None,
         )

@@ -32,7 +32,7 @@ class Settings:
     fetch_wait_s: float = 0.05  # how long the broker may hold a fetch that has nothing to give
     session_timeout_s: float = 10.0  # a killed worker is noticed after it; the others then take over
     stop_timeout_s: float = 20.0  # told to stop, a worker has so long to flush; then it ends without a commit
-    fetch_records: int = 1_000  # handed to an agent at once
+    fetch_records: int = 500  # handed to an agent at once
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
     cached_cases: int = 1_000_000  # clean cases beyond it are dropped, oldest use first
     deadlines_per_flush: int = 20_000

@@ -197,9 +197,10 @@ class Worker:
         pending = self._pending
         pending.records += len(batch.records)
         pending.oldest = pending.oldest or from_millis(batch.records[0].timestamp)
+        if pending.records >= self.settings.pending_records // 2:  # one half is read while the other is written
+            self._full.set()
         if pending.records + self._in_flight >= self.settings.pending_records:
             self._room.clear()
-            self._full.set()
             metrics.limit_hit("pending_records")
         self._work.set()
         metrics.records(batch.topic, len(batch.records))
@@ -293,6 +294,7 @@ class Worker:
         finally:
             self._in_flight = 0
             self._room.set()
+            self.positions.resumed = self.clock()
         self._after_commit(pending, rows)
         return True
 

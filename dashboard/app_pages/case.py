@@ -63,6 +63,7 @@ def draw(known: Known) -> None:
         show(not_found())
         return
     verdict: dict[str, Any] = json.loads(known.case["raw"])
+    controls = json.loads(known.case["controls"])
     show(header(known.case, verdict))
     left, right = st.columns([0.58, 0.42], gap="medium")
     with left:
@@ -71,7 +72,7 @@ def draw(known: Known) -> None:
         show(timeline(known.facts, known.case["facts"]))
     with right:
         show(hops_panel(verdict["hops"]))
-        show(controls_panel(verdict["controls"]))
+        show(controls_panel(controls))
         show(history_panel(known.verdicts))
 
 

@@ -9,8 +9,9 @@ CREATE TABLE IF NOT EXISTS verdicts
     first_seen DateTime64(3, 'UTC'),
     digest UInt64,
     changed UInt8,
-    progress String CODEC(ZSTD(1)),
+    progress LowCardinality(String) CODEC(ZSTD(1)),
     raw String CODEC(ZSTD(1)),
+    controls LowCardinality(String) CODEC(ZSTD(1)),
     revision UInt64 DEFAULT bitShiftLeft(epoch, 40) + seq,
     verdict Tuple(
         correlation_id String,
@@ -137,8 +138,9 @@ CREATE TABLE IF NOT EXISTS verdict_history
     break_classes Array(LowCardinality(String)),
     policy LowCardinality(String),
     digest UInt64,
-    progress String CODEC(ZSTD(1)),
+    progress LowCardinality(String) CODEC(ZSTD(1)),
     raw String CODEC(ZSTD(1)),
+    controls LowCardinality(String) CODEC(ZSTD(1)),
     visible_at DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree
@@ -148,7 +150,7 @@ SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 CREATE MATERIALIZED VIEW IF NOT EXISTS verdict_history_feed TO verdict_history AS
 SELECT
     case_key, epoch, seq, partition, judged_at, outcome, currency, exposure_minor, break_classes, policy, digest,
-    progress, raw, visible_at
+    progress, raw, controls, visible_at
 FROM verdicts
 WHERE changed = 1;
 

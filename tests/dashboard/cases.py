@@ -277,6 +277,7 @@ def write_cases(client: Client, cases: Sequence[Case], epoch: int = 1, first_seq
         "changed",
         "progress",
         "raw",
+        "controls",
         "visible_at",
     ]
     client.insert("verdicts", verdicts, column_names=names)
@@ -296,9 +297,22 @@ def _fact_rows(case: Case, first_offset: int) -> list[list[Any]]:
 
 
 def _verdict_row(case: Case, epoch: int, seq: int) -> list[Any]:
-    raw = json.dumps(case.verdict, separators=(",", ":"))
+    controls = json.dumps(case.verdict["controls"], separators=(",", ":"))
+    raw = json.dumps(case.verdict | {"controls": "digest"}, separators=(",", ":"))
     visible = case.judged_at + timedelta(milliseconds=120)
-    return [_partition(case), epoch, seq, case.judged_at, case.first_seen, crc32(raw.encode()), 1, "{}", raw, visible]
+    return [
+        _partition(case),
+        epoch,
+        seq,
+        case.judged_at,
+        case.first_seen,
+        crc32(raw.encode()),
+        1,
+        "{}",
+        raw,
+        controls,
+        visible,
+    ]
 
 
 def _partition(case: Case) -> int:
@@ -354,5 +368,5 @@ def write_undrawable(client: Client, now: datetime) -> None:
     raw = json.dumps(
         {"correlation_id": UNDRAWABLE, "kind": "invoice", "entity": "acme-us", "outcome": "ok", "currency": "USD"}
     )
-    names = ["partition", "epoch", "seq", "judged_at", "first_seen", "digest", "changed", "progress", "raw"]
-    client.insert("verdicts", [[0, 1, 9000, now, now - timedelta(days=400), 1, 1, "{}", raw]], column_names=names)
+    names = ["partition", "epoch", "seq", "judged_at", "first_seen", "digest", "changed", "progress", "raw", "controls"]
+    client.insert("verdicts", [[0, 1, 9000, now, now - timedelta(days=400), 1, 1, "{}", raw, "[]"]], column_names=names)

@@ -50,7 +50,9 @@ def verdict(number: int, outcome: str = "break", breaks: tuple[str, ...] = ("mis
 
 
 def verdict_row(number: int, raw: bytes, *, epoch: int = 1, seq: int = 1, **more: Any) -> VerdictRow:
-    row = VerdictRow(1, epoch, seq, NOW, NOW, digest=2**63 + number, changed=True, progress="{}", raw=raw)
+    row = VerdictRow(
+        1, epoch, seq, NOW, NOW, digest=2**63 + number, changed=True, progress="{}", raw=raw, controls=b"[]"
+    )
     return row._replace(**more)
 
 

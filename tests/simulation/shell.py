@@ -116,7 +116,10 @@ class ClickHouse:
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
         """What FINAL gives: each case's row of the highest (epoch, seq)."""
-        return {key: msgspec.json.decode(row.raw) for key, row in self.final().items()}
+        return {
+            key: msgspec.json.decode(row.raw) | {"controls": msgspec.json.decode(row.controls)}
+            for key, row in self.final().items()
+        }
 
     def final(self) -> dict[str, VerdictRow]:
         newest: dict[str, VerdictRow] = {}
