@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks import load
 from benchmarks.cluster import Cluster, cluster, cpu_s, peak_mb, start, wait_for
 
 PATIENCE_S = 900
+PARTITIONS = 8
+RESULTS = "stock-results"
 
 
 def main() -> None:
@@ -39,7 +42,7 @@ def main() -> None:
 
 
 def tieout(cases: int) -> dict[str, Any]:
-    with cluster() as found:
+    with cluster(PARTITIONS) as found:
         records = load.produce(found.kafka.bootstrap, load.messages(cases))
         command = [sys.executable, "-m", "tieout", "worker", "--bootstrap", found.kafka.bootstrap, "--store", found.store.url, "--metrics-port", "0"]  # fmt: skip
         worker = start(command, found.folder / "worker.log")
@@ -65,9 +68,11 @@ def tieout(cases: int) -> dict[str, Any]:
 
 
 def stock(cases: int) -> dict[str, Any]:
-    with cluster() as found:
+    with cluster(PARTITIONS) as found:
         records = load.produce(found.kafka.bootstrap, load.messages(cases))
-        command = [sys.executable, "-m", "benchmarks.stock_faust", found.kafka.bootstrap, "8"]
+        admin = AdminClient({"bootstrap.servers": found.kafka.bootstrap})
+        admin.create_topics([NewTopic(RESULTS, PARTITIONS, 1)])[RESULTS].result(20)
+        command = [sys.executable, "-m", "benchmarks.stock_faust", found.kafka.bootstrap, str(PARTITIONS)]
         worker = start(command, found.folder / "stock.log")
         try:
             first, last = _results(found, records)
@@ -95,12 +100,7 @@ def _results(found: Cluster, records: int) -> tuple[float, float]:
         {"bootstrap.servers": found.kafka.bootstrap, "group.id": "count", "auto.offset.reset": "earliest"}
     )
     deadline = time.monotonic() + PATIENCE_S
-    topic = "stock-results"
-    while len(partitions := reader.list_topics(topic, timeout=10).topics[topic].partitions) < 8:
-        if time.monotonic() > deadline:
-            raise TimeoutError("stock Faust made no results topic")
-        time.sleep(0.25)
-    reader.assign([TopicPartition(topic, number, 0) for number in partitions])
+    reader.assign([TopicPartition(RESULTS, number, 0) for number in range(PARTITIONS)])
     seen, first, last = 0, 0.0, 0.0
     while seen < records and time.monotonic() < deadline:
         for message in reader.consume(5_000, timeout=1.0):
