@@ -11,6 +11,7 @@ import pytest
 from benchmarks import load
 from canonical.records import decode
 from matching.policy import load as load_policy
+from matching.verdict import whole
 from sinks.client import Client
 from streams import topics
 from streams.batch import reconcile
@@ -48,8 +49,9 @@ def facts_in(client: Client) -> int:
 
 
 def end_state(client: Client) -> dict[str, bytes]:
-    rows = client.query("SELECT case_key, raw FROM verdicts FINAL", column_formats={"raw": "bytes"}).result_rows
-    return dict(rows)
+    query = "SELECT case_key, raw, controls FROM verdicts FINAL"
+    rows = client.query(query, column_formats={"raw": "bytes", "controls": "bytes"}).result_rows
+    return {key: whole(raw, controls) for key, raw, controls in rows}
 
 
 def judged_facts(client: Client) -> int:

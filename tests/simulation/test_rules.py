@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from matching.judge import Progress, judge
-from matching.verdict import parts, whole
+from matching.verdict import encode, parts, whole
 from streams.join import restore
 from streams.memory import Partition
 from streams.partitioner import partition_of
@@ -493,7 +493,7 @@ async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_
         restore(partition, *rig.store.verdicts_of([key])[key], [fact.raw for fact in rig.store.facts_of([key])[key]])
         again = judge(partition.cases[key].case, rig.policy, rig.clock.now, Progress({}))
         assert parts(again) == (row.raw, row.controls)
-        assert whole(row.raw, row.controls) == again
+        assert whole(row.raw, row.controls) == encode(again)
 
 
 @scenario
