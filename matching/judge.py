@@ -2,7 +2,7 @@
 
 - Pure: equal arguments give equal bytes. No clock, no I/O, no state.
 - Between two deadlines the verdict is constant; `next_deadline` is the earliest time at which it can change without a
-  new fact, `wait_for` the source that it waits on (its progress can change it too).
+  new fact, `awaiting` the progress of sources that can change it too, `wait_for` the source to look at first.
 - Outcome: `break` if there is any break; `ok` if every mandatory control was assessed (pass or not applicable) and no
   leg is open; `pending` otherwise.
 - A case over its limit of facts is not judged: it is pending, every control not assessed and saying so, always the same.
@@ -61,6 +61,7 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
         _failure(view, open_hops) if open_hops else None,
         tuple(sorted(set(view.conflicts))) if view.conflicts else (),
         policy.hash,
+        clock.awaiting,
     )
 
 

@@ -7,6 +7,7 @@
 - Hop states: `waiting` inside its target; `late` past it and still open; `missing` past the missing deadline; `met`;
   `met_late` arrived after its target (history: nobody can mend it); `not_expected` where policy expects no such leg or
   what starts it has not happened; `unproven` past its target while the awaited source is itself behind.
+- `awaiting` is there only where a source was behind: what the verdict waits for beside its `next_deadline`.
 """
 
 from collections.abc import Iterable
@@ -81,7 +82,14 @@ class Hop(msgspec.Struct, frozen=True, gc=False):
     due_at: datetime | None
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class Awaited(msgspec.Struct, frozen=True, gc=False):
+    """The verdict can change once `source` is complete up to `until`."""
+
+    source: str
+    until: datetime
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     correlation_id: str
     kind: str
     entity: str
@@ -102,6 +110,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     failure: str | None
     conflicts: tuple[str, ...]
     policy: str
+    awaiting: tuple[Awaited, ...] = ()
 
 
 class _Breaks(msgspec.Struct, frozen=True, gc=False):

@@ -135,6 +135,30 @@ def test_a_deadline_is_a_time_at_which_the_verdict_changes(events: list[Event], 
         assert encode(judge(case, POLICY, verdict.next_deadline)) != encode(verdict)
 
 
+@given(facts(), spans, progresses, st.floats(0, 1))
+def test_a_verdict_is_constant_until_a_source_that_it_awaits_is_complete_to_where_it_says(
+    events: list[Event], at: str, progress: Progress, share: float
+) -> None:
+    case = case_of(events)
+    verdict = judge(case, POLICY, after(at), progress)
+    awaited = {source: until for source, until in ((each.source, each.until) for each in verdict.awaiting)}
+    further = {
+        source: complete_to + (awaited.get(source, complete_to + timedelta(days=9_000)) - complete_to) * share
+        for source, complete_to in progress.complete_to.items()
+    }
+    if all(further[source] < until for source, until in awaited.items()):
+        assert encode(judge(case, POLICY, after(at), Progress(further))) == encode(verdict)
+
+
+@given(facts(), spans, progresses)
+def test_what_ties_out_waits_for_nothing(events: list[Event], at: str, progress: Progress) -> None:
+    """Open cases alone are kept with their deadlines: one that is ok has none."""
+    verdict = judge(case_of(events), POLICY, after(at), progress)
+    if verdict.outcome == "ok":
+        assert verdict.next_deadline is None
+        assert verdict.awaiting == ()
+
+
 @given(facts(), spans, progresses)
 def test_outcome_follows_from_what_is_shown(events: list[Event], at: str, progress: Progress) -> None:
     verdict = judge(case_of(events), CUTOFF_BREAKS, after(at), progress)
@@ -213,5 +237,6 @@ def test_what_earlier_cases_were_told_is_what_this_one_would_be_told(
     run(asked)
     assert assess(told, hops) == ask_all(asked)
     assert told.clock.next_deadline == asked.clock.next_deadline
+    assert told.clock.awaiting == asked.clock.awaiting
     verdict = judge(case_of(events), POLICY, after(at), progress)
     assert encode(verdict) == msgspec.json.encode(verdict), "results that verdicts share are written as each one's own"
