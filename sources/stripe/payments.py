@@ -6,9 +6,10 @@
 - One failed attempt is one fact: payment.failed of its charge. A pending charge or a processing intent is
   payment.initiated.
 - refund.issued when a refund succeeded, is pending (Stripe takes it from the balance at once) or failed later; then
-  refund.failed too. Charges of older API versions hold their refunds: those are told with them.
-- dispute.opened, and dispute.won / dispute.lost once closed. An inquiry (status warning_...) takes no money: it is told
-  with stage `inquiry`, as a dispute of its own.
+  refund.failed too, and that alone of a canceled one, which takes back what it said while pending. Charges of older API
+  versions hold their refunds: those that gave money back are told with them. What releases an authorisation gave none.
+- dispute.opened, and dispute.won / dispute.lost once closed; one that ended because the charge was refunded took nothing
+  itself. An inquiry (status warning_...) takes no money: it is told with stage `inquiry`, as a dispute of its own.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from sources.stripe.invoices import FULL, received_data
 from sources.stripe.shapes import Delivery, currency, customer, invoice_of, linked, minor, payment_id
 
 _ISSUED = {"succeeded", "pending", "failed"}
+_UNDONE = {"failed", "canceled"}
+_ENDINGS = {"won": "won", "lost": "lost", "warning_closed": "won", "charge_refunded": "won"}
 
 
 def charge(document: Fields, delivery: Delivery) -> Iterable[Event]:
@@ -37,7 +40,7 @@ def charge(document: Fields, delivery: Delivery) -> Iterable[Event]:
         yield _initiated(document, delivery.origin, payment, case)
     else:
         document.refuse(f"status is {shown(status)}, unknown to this adapter")
-    for row in document.items("refunds"):
+    for row in _refunds_held(document):
         row.label = f"stripe refund {shown(row.values.get('id'))}"
         yield from _refund(row, delivery, payment)
 
@@ -62,6 +65,9 @@ def payment_intent(document: Fields, delivery: Delivery) -> Iterable[Event]:
 
 
 def refund(document: Fields, delivery: Delivery) -> Iterable[Event]:
+    nothing = _moved_nothing(document)
+    if nothing is not None:
+        document.refuse(nothing, "policy")
     return _refund(document, delivery, payment_id(document))
 
 
@@ -79,12 +85,12 @@ def dispute(document: Fields, delivery: Delivery) -> Iterable[Event]:
     }
     opened, opening = document.moment("created"), "inquiry" if is_inquiry else "opened"
     yield origin.tell("dispute.opened", opening, document=ident, case=case, time=opened, data=data)
-    ending = {"won": "won", "lost": "lost", "warning_closed": "won"}.get(status)
+    ending = _ENDINGS.get(status)
     if ending is not None:
         closed = _closed_at(document, delivery)
         transition = "inquiry_closed" if is_inquiry else ending
         yield origin.tell(f"dispute.{ending}", transition, document=ident, case=case, time=closed, data=data)
-    if payment is not None:
+    if payment not in (None, ident):
         yield linked(origin, ident, case, opened)
 
 
@@ -173,20 +179,49 @@ def _moved(document: Fields) -> Record:
 
 
 def _refund(document: Fields, delivery: Delivery, payment: str | None) -> Iterable[Event]:
-    origin, ident = delivery.origin, document.text("id")
-    status = document.text_or_none("status") or "succeeded"  # absent in the oldest versions, which knew no other
-    if status not in _ISSUED:
-        document.refuse(f"status is {status}: no money was given back", "policy")
+    origin, issued = delivery.origin, document.moment("created")
+    ident, status = _refund_id(document, payment, issued), _refund_status(document)
     case = origin.case("receipt", payment or ident)
-    issued = document.moment("created")
     data = _moved(document) | {"payment_id": payment, "reason": note(document.text_or_none("reason"))}
-    yield origin.tell("refund.issued", document=ident, case=case, time=issued, data=data)
-    if status == "failed":
+    if status in _ISSUED:
+        yield origin.tell("refund.issued", document=ident, case=case, time=issued, data=data)
+    if status in _UNDONE:
         failed = data | {"reason": note(document.text_or_none("failure_reason"))}
         time = _moment(document, delivery, "refund.failed", "refund.updated", "charge.refund.updated")
         yield origin.tell("refund.failed", document=ident, case=case, time=time, data=failed)
     if payment is not None:
         yield linked(origin, ident, case, issued)
+
+
+def _refund_status(document: Fields) -> str:
+    """Absent in the oldest versions, which knew no other."""
+    return document.text_or_none("status") or "succeeded"
+
+
+def _refund_id(document: Fields, payment: str | None, issued: datetime) -> str:
+    """The oldest refunds have no id: their balance transaction names them, or the charge and the time."""
+    named = document.text_or_none("id") or document.reference("balance_transaction")
+    if named is None and payment is None:
+        document.refuse("id is missing")
+    return named or f"{payment}/{int(issued.timestamp())}"
+
+
+def _moved_nothing(document: Fields) -> str | None:
+    """Why this refund gave no money back; None where it did."""
+    if document.text_or_none("reason") == "expired_uncaptured_charge":
+        return "reason is expired_uncaptured_charge: it released an authorisation, no money was given back"
+    status = _refund_status(document)
+    return None if status in _ISSUED | _UNDONE else f"status is {status}: no money was given back"
+
+
+def _refunds_held(document: Fields) -> Iterable[Fields]:
+    """Those inside a charge that gave money back. Until 2025-03-31 a partial capture released the rest as a refund of it,
+    the first of that amount: it is not part of what was captured."""
+    rows = list(document.items("refunds"))
+    rest = document.whole("amount") - document.whole("amount_captured") if document.has("amount_captured") else 0
+    is_released = 0 < rest <= (document.whole_or_none("amount_refunded") or 0)
+    release = next((row for row in reversed(rows) if is_released and row.values.get("amount") == rest), None)
+    return [row for row in rows if row is not release and _moved_nothing(row) is None]
 
 
 def _closed_at(document: Fields, delivery: Delivery) -> datetime:

@@ -152,6 +152,24 @@ def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
         assert applied == events[0]["data"]["total_minor"], name
 
 
+def test_a_refund_that_moved_nothing_costs_its_charge_nothing() -> None:
+    events = told(body("charge_with_refunds_that_moved_nothing"))
+    assert [event["type"] for event in events if event["type"] != "case.linked"] == ["payment.received", "refund.failed", "refund.issued"]  # fmt: skip
+
+
+def test_a_canceled_refund_takes_back_what_it_said_while_pending() -> None:
+    pending = body("refund_canceled")
+    pending["data"]["object"]["status"] = "pending"
+    (issued,) = [event for event in told(pending) if event["type"] == "refund.issued"]
+    (failed,) = [event for event in told(body("refund_canceled")) if event["type"] == "refund.failed"]
+    assert (issued["data"]["document_id"], issued["correlationid"]) == (failed["data"]["document_id"], failed["correlationid"])  # fmt: skip
+
+
+def test_what_a_partial_capture_released_is_no_refund_of_what_was_captured() -> None:
+    amounts = {event["type"]: event["data"].get("amount_minor") for event in told(body("charge_partly_captured_older"))}
+    assert (amounts["payment.received"], amounts["refund.issued"]) == (9000, 2000)
+
+
 def test_two_movements_of_one_invoice_are_never_versions_of_one_document() -> None:
     """Of two facts of one type and document the newer would hold and the other be lost."""
     second = body("charge_failed")
