@@ -5,9 +5,11 @@
   can, the due date, is its `version` (as a day number: a longer term holds), and an invoice.updated event that moves it
   is an invoice.amended at the version of its own time, which holds over both.
 - A negative total is a credit to the customer: credit_memo.issued.
-- cash.applied: one fact an invoice for what was paid when its status became paid (amount_paid, or all that was due when
-  paid out of band; at most the total, because Stripe also collects older debts of the customer's balance with it) and
-  one for what the customer's balance covered.
+- cash.applied: one fact an invoice for what was paid when its status became paid (amount_paid, at most what was due; all
+  that was due when paid out of band, which an older version shows by a paid invoice on which nothing was paid) and one
+  for what the customer's balance covered. An older debt of that balance, which Stripe collects with the invoice, is a
+  cash.unapplied from credit: what is applied less what is unapplied is the total.
+- Where an older version does not say when it was paid, it counts as paid at its finalization: the earliest it can be.
 - payment.received: for each payment the invoice names. A bare invoice of the newest API names none: then
   invoice_payment or the charge tells the payment, and cash.applied alone proves that it was paid.
 - invoice_payment names invoice and payment but no customer: `version` 1 of the payment; whoever knows the customer tells
@@ -52,6 +54,8 @@ _EPOCH_DAY = date(1970, 1, 1)
 
 
 def invoice(document: Fields, delivery: Delivery) -> Iterable[Event]:
+    if _is_preview(document, delivery):
+        document.refuse("it is a preview of an invoice that Stripe has not made yet", "policy")
     status = document.text("status")
     if status == "draft":
         document.refuse("status is draft: no demand for payment yet; it comes in again once finalized", "policy")
@@ -76,6 +80,13 @@ def invoice(document: Fields, delivery: Delivery) -> Iterable[Event]:
         yield _failed(document, delivery, case, code)
 
 
+def _is_preview(document: Fields, delivery: Delivery) -> bool:
+    """Upcoming invoices have no id, or one of their own kind."""
+    if document.has("id"):
+        return document.text("id").startswith("upcoming_in_")
+    return delivery.event_type in (None, "invoice.upcoming")
+
+
 def invoice_payment(document: Fields, delivery: Delivery) -> Iterable[Event]:
     """An allocation of one payment to one invoice."""
     status = document.text("status")
@@ -83,7 +94,7 @@ def invoice_payment(document: Fields, delivery: Delivery) -> Iterable[Event]:
         document.refuse(f"status is {shown(status)}: nothing was paid by it", "policy")
     origin, code = delivery.origin, currency(document)
     paid = document.inner("payment")
-    ident = payment_id(paid)
+    ident = _payment_of(document)
     if ident is None:
         document.refuse(f"payment is of type {shown(paid.text_or_none('type'))} and names no payment intent, charge or payment record; tieout cannot tell the payment apart")  # fmt: skip
     invoice_id = document.reference("invoice")
@@ -93,6 +104,13 @@ def invoice_payment(document: Fields, delivery: Delivery) -> Iterable[Event]:
     time = document.inner("status_transitions").moment_or_none("paid_at") or document.moment("created")
     yield _received(origin, ident, case, time, code, minor(document, "amount_paid", code), None)
     yield linked(origin, ident, case, time)
+
+
+def _payment_of(allocation: Fields) -> str | None:
+    """A payment out of band has no id in the versions before payment records: its allocation is all there is of it."""
+    paid = allocation.inner("payment")
+    is_nameless = paid.text_or_none("type") == "out_of_band_payment"
+    return payment_id(paid) or (allocation.text("id") if is_nameless else None)
 
 
 def received_data(code: str, amount_minor: int, payer: dict[str, str] | None) -> Record:
@@ -157,7 +175,7 @@ def _priced(document: Fields, code: str, sign: int = 1) -> Record:
 
 def _lines(document: Fields, code: str, sign: int) -> list[dict[str, Any]] | None:
     """The lines of the first page, as Stripe sends them; none where there are more, so that they are never taken as all."""
-    if document.inner("lines").flag("has_more"):
+    if _has_more_lines(document):
         return None
     return [
         {
@@ -169,6 +187,13 @@ def _lines(document: Fields, code: str, sign: int) -> list[dict[str, Any]] | Non
         }
         for line in document.items("lines")
     ] or None  # fmt: skip
+
+
+def _has_more_lines(document: Fields) -> bool:
+    """Older lists only count."""
+    lines = document.inner("lines")
+    count = lines.whole_or_none("total_count") or lines.whole_or_none("count") or 0
+    return lines.flag("has_more") or count > len(list(document.items("lines")))
 
 
 def _quantity(line: Fields) -> str | None:
@@ -184,7 +209,7 @@ def _price(line: Fields) -> Fields:
 
 def _service_period(document: Fields) -> dict[str, date] | None:
     """From the first day to the last of its lines: the invoice's own period_start and period_end are the one before."""
-    if document.inner("lines").flag("has_more"):
+    if _has_more_lines(document):
         return None
     periods = [found for line in document.items("lines") if (found := period(line)) is not None]
     if not periods:
@@ -226,26 +251,25 @@ def _credit(document: Fields, delivery: Delivery, code: str) -> Iterable[Event]:
 
 def _paid(document: Fields, delivery: Delivery, case: str, code: str) -> Iterable[Event]:
     """What was applied when the invoice's status became paid; and the payment, where an older shape names it."""
-    origin, is_out_of_band = delivery.origin, document.flag("paid_out_of_band")
-    amount_paid = minor_or_zero(document, "amount_paid", code)
-    covered = minor(document, "amount_due", code) if is_out_of_band else amount_paid
-    if covered == 0:
+    origin, due = delivery.origin, minor_or_zero(document, "amount_due", code)
+    amount_paid = minor(document, "amount_paid" if document.has("amount_paid") else "amount_due", code)
+    is_out_of_band = document.flag("paid_out_of_band") or amount_paid == 0
+    applied = due if is_out_of_band else min(amount_paid, due or minor(document, "total", code))
+    if applied == 0:
         return
-    time = document.inner("status_transitions").moment_or_none("paid_at") or delivery.at("invoice.paid", "invoice.payment_succeeded")  # fmt: skip
-    if time is None:
-        document.refuse("status is paid, but status_transitions.paid_at does not say since when")
+    told = delivery.at("invoice.paid", "invoice.payment_succeeded")
+    time = document.inner("status_transitions").moment_or_none("paid_at") or told or _finalized(document)
     ident = payment_id(document)
     if ident is not None and not is_out_of_band and not document.has("payments"):
         yield _received(origin, ident, case, time, code, amount_paid, customer(document, "payer"))
         yield linked(origin, ident, case, time)
-    applied = min(covered, minor(document, "total", code))
     yield _applied(document, delivery, case, time, "payment", "paid", code, applied)
 
 
 def _named_payments(document: Fields, delivery: Delivery, case: str, code: str) -> Iterable[Event]:
     """The payments of the newest shape, where the sender expanded them."""
     for row in document.items("payments"):
-        ident = payment_id(row.inner("payment"))
+        ident = _payment_of(row)
         if row.text_or_none("status") == "paid" and ident is not None:
             time = row.inner("status_transitions").moment_or_none("paid_at") or row.moment("created")
             paid = minor(row, "amount_paid", code)
@@ -254,7 +278,8 @@ def _named_payments(document: Fields, delivery: Delivery, case: str, code: str) 
 
 
 def _balance_applied(document: Fields, delivery: Delivery, case: str, code: str) -> Iterable[Event]:
-    """The balance moves up when a credit of the customer is used, and when a total too small to charge is carried over."""
+    """The balance moves up when a credit of the customer is used, and when a total too small to charge is carried over;
+    down when an older debt is collected with the invoice."""
     if not (document.has("starting_balance") and document.has("ending_balance")):
         return
     used = signed_minor(document, "ending_balance", code) - signed_minor(document, "starting_balance", code)
@@ -263,9 +288,11 @@ def _balance_applied(document: Fields, delivery: Delivery, case: str, code: str)
         document.refuse(f"its balance moved by {used}, more than its total of {total}")
     if used > 0:
         yield _applied(document, delivery, case, _finalized(document), "credit", "balance", code, used)
+    if used < 0:
+        yield _applied(document, delivery, case, _finalized(document), "credit", "debt", code, -used, "cash.unapplied")
 
 
-def _applied(document: Fields, delivery: Delivery, case: str, time: datetime, from_kind: str, transition: str, code: str, amount_minor: int) -> Event:  # fmt: skip
+def _applied(document: Fields, delivery: Delivery, case: str, time: datetime, from_kind: str, transition: str, code: str, amount_minor: int, event_type: str = "cash.applied") -> Event:  # fmt: skip
     ident = document.text("id")
     data = {
         "document_id": f"{ident}/{transition}",  # an application is a document of its own, else two would be versions of one
@@ -275,7 +302,7 @@ def _applied(document: Fields, delivery: Delivery, case: str, time: datetime, fr
         "amount_minor": amount_minor,
         "invoice_id": ident,
     }
-    return delivery.origin.tell("cash.applied", transition, document=ident, case=case, time=time, data=data)
+    return delivery.origin.tell(event_type, transition, document=ident, case=case, time=time, data=data)
 
 
 def _failed(document: Fields, delivery: Delivery, case: str, code: str) -> Event:

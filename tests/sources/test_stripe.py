@@ -146,9 +146,11 @@ def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
     for name in (
         "invoice_paid", "invoice_paid_older", "invoice_paid_out_of_band", "invoice_paid_from_balance",
         "invoice_paid_partly_from_balance", "invoice_paid_with_older_debt", "invoice_paid_with_payments",
+        "invoice_paid_out_of_band_older",
     ):  # fmt: skip
         events = told(body(name))
-        applied = sum(event["data"]["amount_minor"] for event in events if event["type"] == "cash.applied")
+        signs = {"cash.applied": 1, "cash.unapplied": -1}
+        applied = sum(signs.get(event["type"], 0) * event["data"].get("amount_minor", 0) for event in events)
         assert applied == events[0]["data"]["total_minor"], name
 
 
@@ -168,6 +170,15 @@ def test_a_canceled_refund_takes_back_what_it_said_while_pending() -> None:
 def test_what_a_partial_capture_released_is_no_refund_of_what_was_captured() -> None:
     amounts = {event["type"]: event["data"].get("amount_minor") for event in told(body("charge_partly_captured_older"))}
     assert (amounts["payment.received"], amounts["refund.issued"]) == (9000, 2000)
+
+
+def test_a_payment_with_an_older_debt_is_no_more_than_what_was_due() -> None:
+    """Otherwise a customer who paid both the invoice and the debt would look as if too much was taken."""
+    document = body("invoice_paid_with_older_debt")
+    document["data"]["object"]["payment_intent"] = "pi_1"
+    by_type = {event["type"]: event["data"].get("amount_minor") for event in told(document)}
+    total = told(document)[0]["data"]["total_minor"]
+    assert by_type["payment.received"] == by_type["cash.applied"] == total + by_type["cash.unapplied"]
 
 
 def test_two_movements_of_one_invoice_are_never_versions_of_one_document() -> None:
