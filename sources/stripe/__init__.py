@@ -13,8 +13,8 @@ Home cases (rule E6), entity = the event's account, else "main":
 - refund, dispute -> the receipt case of the payment: neither names an invoice
 - credit note, and an invoice with a negative total -> `credit:...`; that a credit note lowers an open invoice is a
   cash.applied in the invoice's case
-- payout -> `payout:...`; balance transaction -> its payout if it is one, else the receipt case of its source (ch_, re_,
-  dp_), else `summary:...:<txn_...>`: Stripe does not say on it which payout it is in
+- payout -> `payout:...`; balance transaction -> the receipt case of its source (ch_, re_, dp_ ...), else
+  `summary:...:<txn_...>`: Stripe does not say on it which payout it is in
 - subscription -> `order:...:<sub_...>`; quote -> the order of its subscription, else `order:...:<qt_...>`
 - customer -> `index:...:<cus_...>`
 

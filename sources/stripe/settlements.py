@@ -2,7 +2,10 @@
 
 - payout.paid, payout.failed; while it is pending, in transit or canceled no money arrived. A negative payout takes
   money from the bank account: direction purchase. The bank's date is accounting_date.
-- settlement.line of every balance transaction: gross, fee and net are signed and must agree.
+- settlement.line of every balance transaction: gross, fee and net are signed and must agree. Its rate is for people: it
+  is rounded to twelve decimals, which no amount depends on.
+- The one of a payout itself is what left the balance for it, not a part that it is the sum of: it names its payout and
+  does not come into its case. Payouts from before 2017-04-06 have a transfer's id.
 """
 
 from collections.abc import Iterable
@@ -11,6 +14,10 @@ from decimal import Decimal
 from canonical.events import Event
 from sources.fields import Fields, note
 from sources.stripe.shapes import Delivery, currency, signed_minor
+
+_PAYOUT_KINDS = {"payout", "payout_cancel", "payout_failure"}
+_RECEIPT_SOURCES = ("ch_", "py_", "re_", "pyr_", "dp_", "du_")
+_RATE_PLACE = Decimal("0.000000000001")
 
 
 def payout(document: Fields, delivery: Delivery) -> Iterable[Event]:
@@ -37,11 +44,11 @@ def balance_transaction(document: Fields, delivery: Delivery) -> Iterable[Event]
     gross, fee, net = (signed_minor(document, name, code) for name in ("amount", "fee", "net"))
     if gross - fee != net:
         document.refuse(f"net is {net}, but amount {gross} less fee {fee} is {gross - fee}")
-    source = document.reference("source")
+    source, kind = document.reference("source"), document.text("type")
     data = {
-        "payout_id": source if (source or "").startswith("po_") else None,
+        "payout_id": source if (source or "").startswith("po_") or kind in _PAYOUT_KINDS else None,
         "payment_id": source if (source or "").startswith(("ch_", "py_")) else None,
-        "kind": document.text("type"),
+        "kind": kind,
         "currency": code,
         "gross_minor": gross,
         "fee_minor": fee,
@@ -53,9 +60,9 @@ def balance_transaction(document: Fields, delivery: Delivery) -> Iterable[Event]
 
 
 def _home(delivery: Delivery, ident: str, source: str | None) -> str:
-    if source is None:
-        return delivery.origin.case("summary", ident)
-    return delivery.origin.case("payout" if source.startswith("po_") else "receipt", source)
+    if source is not None and source.startswith(_RECEIPT_SOURCES):
+        return delivery.origin.case("receipt", source)
+    return delivery.origin.case("summary", ident)
 
 
 def _rate(document: Fields) -> str | None:
@@ -64,4 +71,10 @@ def _rate(document: Fields) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value <= 0:
         document.refuse(f"exchange_rate is {value}, expected a positive number")
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    if isinstance(value, int):
+        return str(value)
+    return format(min(value, value.quantize(_RATE_PLACE), key=_places), "f")
+
+
+def _places(value: Decimal) -> int:
+    return -int(value.as_tuple().exponent)

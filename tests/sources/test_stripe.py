@@ -181,6 +181,13 @@ def test_a_payment_with_an_older_debt_is_no_more_than_what_was_due() -> None:
     assert by_type["payment.received"] == by_type["cash.applied"] == total + by_type["cash.unapplied"]
 
 
+def test_the_line_of_a_payout_itself_is_no_part_of_the_payout() -> None:
+    """It is what left the balance for it; in the payout's case it would have to be the payout's sum."""
+    (line,) = told(body("balance_transaction_of_payout"))
+    assert line["data"]["payout_id"] == "po_1"
+    assert not line["correlationid"].startswith("payout:")
+
+
 def test_two_movements_of_one_invoice_are_never_versions_of_one_document() -> None:
     """Of two facts of one type and document the newer would hold and the other be lost."""
     second = body("charge_failed")
