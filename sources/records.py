@@ -212,7 +212,7 @@ def _stripe_parts(body: bytes) -> list[bytes]:
         wrapper = _wrappers.decode(body)
     except (ValueError, RecursionError):
         return [body]
-    if wrapper.object == "list" and wrapper.data:
+    if wrapper.object in ("list", "search_result") and wrapper.data:
         return [bytes(part) for part in wrapper.data]
     if wrapper.object is None and wrapper.resources:
         return [bytes(part) for part in wrapper.resources.values()]
