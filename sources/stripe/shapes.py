@@ -133,7 +133,8 @@ def period(document: Fields) -> dict[str, date] | None:
 
 
 def customer(document: Fields, role: str) -> dict[str, str] | None:
-    ident = document.reference("customer")
+    """Who is charged: a customer, or since 2025-12-15 an account in its place."""
+    ident = document.reference("customer") or document.text_or_none("customer_account")
     return None if ident is None else {role: ident}
 
 
