@@ -25,6 +25,7 @@ money, or the state is not yet one that counts (draft, processing, uncaptured).
 """
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -32,7 +33,7 @@ from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from sources.fields import Fields, Record, parse, shown
 from sources.origin import Origin
-from sources.stripe import credits, customers, invoices, orders, payments, settlements
+from sources.stripe import credits, customers, invoices, older, orders, payments, settlements
 from sources.stripe.shapes import Delivery, check_consistent
 from sources.stripe.silent import dismiss
 
@@ -98,12 +99,25 @@ def _unwrapped(record: Record, traceparent: str | None) -> tuple[Fields, Deliver
     if record.get("object") != "event":
         if record.get("object") == "v2.core.event":
             Fields(record, f"stripe event {shown(record.get('id'))}").refuse("a thin event carries no object; subscribe to snapshot events", "policy")  # fmt: skip
-        return Fields(record, "stripe"), Delivery(Origin(SYSTEM, "main", traceparent))
+        return Fields(older.modern(record, None).values, "stripe"), Delivery(Origin(SYSTEM, "main", traceparent))
     event = Fields(record, f"stripe event {shown(record.get('id'))}")
     data = event.inner("data")
     if not data.has("object"):
         event.refuse("it carries no data.object")
-    origin = Origin(SYSTEM, event.text_or_none("account") or "main", traceparent)
+    told = older.modern(data.inner("object").values, event.text("type"))
+    document = Fields(told.values, event.label)
     previous = data.values.get("previous_attributes")
-    delivery = Delivery(origin, event.text("type"), event.moment("created"), previous if isinstance(previous, dict) else {})  # fmt: skip
-    return data.inner("object"), delivery
+    origin = Origin(SYSTEM, _account(event), traceparent)
+    delivery = Delivery(origin, told.event_type, _happened_at(event, document), previous if isinstance(previous, dict) else {})  # fmt: skip
+    return document, delivery
+
+
+def _account(event: Fields) -> str:
+    """The connected account that it happened in; the oldest events call it user_id."""
+    return event.text_or_none("account") or event.text_or_none("user_id") or "main"
+
+
+def _happened_at(event: Fields, document: Fields) -> datetime:
+    """The event's time; Stripe's sample events are all of 2012, and nothing happens to an object before it exists."""
+    born = document.values.get("created")
+    return max(event.moment("created"), document.moment("created")) if type(born) is int else event.moment("created")

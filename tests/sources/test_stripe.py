@@ -1,7 +1,7 @@
 """Stripe: each payload kind gives exactly the events beside it in fixtures/stripe, or exactly that dead letter.
 
 A fixture is {"body": ..., "events": [...]} or {"body": ..., "dead_letter": {"class", "reason"}}; made by hand after
-Stripe's shapes of API versions 2020-08-27 ("older") and 2025-09-30.
+Stripe's shapes of API versions 2020-08-27 ("older") and 2025-09-30, and of those between 2012 and 2018, which say less.
 """
 
 import json
@@ -146,12 +146,35 @@ def test_what_is_applied_to_a_paid_invoice_sums_to_its_total() -> None:
     for name in (
         "invoice_paid", "invoice_paid_older", "invoice_paid_out_of_band", "invoice_paid_from_balance",
         "invoice_paid_partly_from_balance", "invoice_paid_with_older_debt", "invoice_paid_with_payments",
-        "invoice_paid_out_of_band_older",
+        "invoice_paid_out_of_band_older", "invoice_paid_without_status",
     ):  # fmt: skip
         events = told(body(name))
         signs = {"cash.applied": 1, "cash.unapplied": -1}
         applied = sum(signs.get(event["type"], 0) * event["data"].get("amount_minor", 0) for event in events)
         assert applied == events[0]["data"]["total_minor"], name
+
+
+def test_a_payment_with_an_older_debt_is_no_more_than_what_was_due() -> None:
+    """Otherwise a customer who paid both the invoice and the debt would look as if too much was taken."""
+    document = body("invoice_paid_with_older_debt")
+    document["data"]["object"]["payment_intent"] = "pi_1"
+    by_type = {event["type"]: event["data"].get("amount_minor") for event in told(document)}
+    total = told(document)[0]["data"]["total_minor"]
+    assert by_type["payment.received"] == by_type["cash.applied"] == total + by_type["cash.unapplied"]
+
+
+def test_a_payment_of_the_oldest_shape_is_one_fact_whoever_tells_it() -> None:
+    names = ("charge_without_status", "charge_status_paid", "invoice_paid_without_status", "invoice_paid_without_status_polled")  # fmt: skip
+    received = [said for said in facts(*names).values() if said[0] == "payment.received"]
+    assert len(received) == 1
+    assert received[0][1:] == ("invoice:main:stripe:in_1", told(body("charge_without_status"))[0]["data"])
+
+
+def test_nothing_happens_to_an_object_before_it_exists() -> None:
+    """Stripe's sample events are dated 2012, whatever they are about."""
+    sample = body("charge_without_status")
+    assert sample["created"] < sample["data"]["object"]["created"]
+    assert told(sample)[0]["time"] == "2013-10-05T00:38:25Z"
 
 
 def test_a_refund_that_moved_nothing_costs_its_charge_nothing() -> None:
@@ -170,15 +193,6 @@ def test_a_canceled_refund_takes_back_what_it_said_while_pending() -> None:
 def test_what_a_partial_capture_released_is_no_refund_of_what_was_captured() -> None:
     amounts = {event["type"]: event["data"].get("amount_minor") for event in told(body("charge_partly_captured_older"))}
     assert (amounts["payment.received"], amounts["refund.issued"]) == (9000, 2000)
-
-
-def test_a_payment_with_an_older_debt_is_no_more_than_what_was_due() -> None:
-    """Otherwise a customer who paid both the invoice and the debt would look as if too much was taken."""
-    document = body("invoice_paid_with_older_debt")
-    document["data"]["object"]["payment_intent"] = "pi_1"
-    by_type = {event["type"]: event["data"].get("amount_minor") for event in told(document)}
-    total = told(document)[0]["data"]["total_minor"]
-    assert by_type["payment.received"] == by_type["cash.applied"] == total + by_type["cash.unapplied"]
 
 
 def test_the_line_of_a_payout_itself_is_no_part_of_the_payout() -> None:
