@@ -4,14 +4,16 @@
   (customer, currency), so that every later snapshot says the same.
 - What changes is told by its own event, with the event's time as version: subscription.amended (items, plan, quantity or
   discount changed: the terms now), subscription.paused, subscription.resumed. A polled subscription cannot tell when
-  those happened, so it does not tell them.
+  those happened, so it does not tell them. Since 2025-03-31 items hold the billing period: a new one is no new term.
 - subscription.cancelled of one whose status is canceled.
-- quote.approved of an accepted quote, in the order of the subscription that it became.
+- quote.approved of an accepted quote, in the order of the subscription that it became. A quote of nothing recurring
+  becomes an invoice and no subscription: the invoice tells it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from canonical.events import Event
 from sources.fields import Fields, Record, known_currency, shown
@@ -48,6 +50,8 @@ def quote(document: Fields, delivery: Delivery) -> Iterable[Event]:
         document.refuse("status is accepted, but status_transitions.accepted_at does not say since when")
     origin, code, number = delivery.origin, currency(document), document.text_or_none("number")
     subscription_id = document.reference("subscription")
+    if subscription_id is None and _is_one_off(document):
+        document.refuse("nothing in it recurs, so it becomes no subscription; its invoice tells it", "policy")
     case = origin.case("order", subscription_id or ident)
     details = document.inner("total_details")
     data = {
@@ -71,11 +75,34 @@ def _changed(document: Fields, delivery: Delivery, data: Record) -> Iterable[Eve
     if created is None:
         return
     version = {"version": int(created.timestamp())}
-    if _TERMS & previous.keys():
+    if _has_new_terms(document, previous):
         yield _told(document, delivery, "amended", created, data | version | _terms(document, data["currency"]))
     if "pause_collection" in previous or delivery.event_type in ("customer.subscription.paused", "customer.subscription.resumed"):  # fmt: skip
         is_paused = document.has("pause_collection") or document.text("status") == "paused"
         yield _told(document, delivery, "paused" if is_paused else "resumed", created, data | version)
+
+
+def _is_one_off(document: Fields) -> bool:
+    computed = document.inner("computed").values
+    is_scheduled = document.has("subscription_schedule")
+    return "recurring" in computed and computed["recurring"] is None and not is_scheduled
+
+
+def _has_new_terms(document: Fields, previous: Mapping[str, Any]) -> bool:
+    changed = _TERMS & previous.keys()
+    return bool(changed) if changed != {"items"} else _sold(previous["items"]) != _sold(document.values.get("items"))
+
+
+def _sold(items: Any) -> Any:
+    """What each item is sold for, without what passes by itself; what is no list of items is only itself."""
+    rows = items.get("data") if isinstance(items, dict) else items
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return items
+    return [(_ident(row.get("price") or row.get("plan")), row.get("quantity"), row.get("discounts")) for row in rows]
+
+
+def _ident(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else value
 
 
 def _told(document: Fields, delivery: Delivery, change: str, time: datetime, data: Record) -> Event:
