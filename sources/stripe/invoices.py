@@ -197,6 +197,10 @@ def _has_more_lines(document: Fields) -> bool:
 
 
 def _quantity(line: Fields) -> str | None:
+    """Where it has a fraction, `quantity` is truncated."""
+    exact = line.text_or_none("quantity_decimal")
+    if exact is not None:
+        return exact.rstrip("0").removesuffix(".") if "." in exact else exact
     value = line.values.get("quantity")
     return (
         format(value, "f") if isinstance(value, Decimal) else str(line.whole("quantity")) if value is not None else None
