@@ -109,7 +109,7 @@ def invoice_payment(document: Fields, delivery: Delivery) -> Iterable[Event]:
 def _payment_of(allocation: Fields) -> str | None:
     """A payment out of band has no id in the versions before payment records: its allocation is all there is of it."""
     paid = allocation.inner("payment")
-    is_nameless = paid.text_or_none("type") == "out_of_band_payment"
+    is_nameless = (paid.text_or_none("type") or "").startswith("out_of_band")
     return payment_id(paid) or (allocation.text("id") if is_nameless else None)
 
 

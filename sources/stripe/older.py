@@ -6,9 +6,11 @@
 - payment intent: requires_source was renamed requires_payment_method in 2019-02-11.
 - invoice: `created` was `date` and `finalized_at` stood at the top until 2019-03-14. Before 2018-11-08 the status was told
   by `paid`, `forgiven`, `closed` and `attempted`: one that nobody was asked to pay yet was a draft, and a closed one that
-  was never paid was only no longer collected: it stayed open.
-- subscription: `start_date` was `start`; one plan and its quantity stood where its items are now.
-- credit note: `total` was `amount` until it had taxes. A dispute had no id of its own: a charge had one at the most.
+  was never paid was only no longer collected: it stayed open. Until 2012-10-26 its lines stood in one list a kind, and
+  only they had a currency.
+- subscription: `start_date` was `start`; one plan and its quantity stood where its items are now. It had no id of its own
+  while a customer had one at the most; neither had a dispute while a charge had one at the most.
+- credit note: `total` was `amount` until it had taxes.
 - payout: until 2017-04-06 a transfer to the own bank account. A transfer to another account or to a third party
   (`recipient`) is none, and a transfer of today has no status.
 """
@@ -51,7 +53,9 @@ def _payment_intent(values: Record, _: str | None) -> Record:
 
 
 def _invoice(values: Record, event_type: str | None) -> Record:
-    filled = _absent(values, created=values.get("date"))
+    rows = _lines_by_kind(values.get("lines"))
+    filled = _absent(values, created=values.get("date"), currency=_currency(rows))
+    filled |= {"lines": {"data": rows}} if rows else {}
     finalized_at = values.get("finalized_at")
     if finalized_at is not None:
         filled |= _absent(values, status_transitions={"finalized_at": finalized_at})
@@ -70,11 +74,23 @@ def _invoice_status(values: Record, event_type: str | None) -> str:
     return "open" if is_demanded else "draft"
 
 
+def _lines_by_kind(lines: Any) -> list[Any]:
+    if not isinstance(lines, dict) or "data" in lines:
+        return []
+    lists = [lines.get(kind) for kind in ("subscriptions", "prorations", "invoiceitems")]
+    return [row for rows in lists if isinstance(rows, list) for row in rows]
+
+
+def _currency(rows: list[Any]) -> Any:
+    priced = [priced for row in rows if isinstance(row, dict) for priced in (row, row.get("plan"))]
+    return next((value for row in priced if isinstance(row, dict) and (value := row.get("currency"))), None)
+
+
 def _subscription(values: Record, _: str | None) -> Record:
     filled = _absent(values, start_date=values.get("start"))
-    if isinstance(values.get("plan"), dict):
+    if values.get("items") is None and isinstance(values.get("plan"), dict):
         item = {name: values[name] for name in ("plan", "quantity") if name in values}
-        filled |= _absent(values, items={"data": [item]})
+        filled |= {"items": {"data": [item]}} | _absent(values, id=_ident(values.get("customer")))
     return filled
 
 
@@ -83,8 +99,7 @@ def _credit_note(values: Record, _: str | None) -> Record:
 
 
 def _dispute(values: Record, _: str | None) -> Record:
-    charge = values.get("charge")
-    return _absent(values, id=charge.get("id") if isinstance(charge, dict) else charge)
+    return _absent(values, id=_ident(values.get("charge")))
 
 
 def _transfer(values: Record, _: str | None) -> Record:
@@ -96,6 +111,10 @@ def _transfer(values: Record, _: str | None) -> Record:
     )
     moment = values.get("date")
     return {} if is_elsewhere else {"object": "payout"} | _absent(values, arrival_date=moment, created=moment)
+
+
+def _ident(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else value
 
 
 def _absent(values: Record, **fields: Any) -> Record:
