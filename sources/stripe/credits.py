@@ -1,6 +1,7 @@
 """Stripe credit notes.
 
-- credit_memo.issued of every credit note, credit_memo.voided of one whose status is void.
+- credit_memo.issued of every credit note, credit_memo.voided of one whose status is void (since it was made, where nothing
+  says since when).
 - What it took off an open invoice (pre_payment_amount; before that field, the total of a pre_payment note) is a
   cash.applied from credit in the invoice's case, and cash.unapplied once voided. A post_payment note refunds or credits
   the customer's balance: it does not lower the invoice.
@@ -22,9 +23,7 @@ def credit_note(document: Fields, delivery: Delivery) -> Iterable[Event]:
     yield _issued(document, delivery, code, created)
     yield from _applied(document, delivery, code, "cash.applied", created)
     if status == "void":
-        voided = document.moment_or_none("voided_at") or delivery.at("credit_note.voided")
-        if voided is None:
-            document.refuse("status is void, but voided_at does not say since when")
+        voided = document.moment_or_none("voided_at") or delivery.at("credit_note.voided") or created
         ident = document.text("id")
         data = {"number": document.text_or_none("number")}
         case = delivery.origin.case("credit", ident)

@@ -9,7 +9,7 @@
   that was due when paid out of band, which an older version shows by a paid invoice on which nothing was paid) and one
   for what the customer's balance covered. An older debt of that balance, which Stripe collects with the invoice, is a
   cash.unapplied from credit: what is applied less what is unapplied is the total.
-- Where an older version does not say when it was paid, it counts as paid at its finalization: the earliest it can be.
+- Where it does not say since when it is paid or void, its event says so, or else its finalization: the earliest it can be.
 - payment.received: for each payment the invoice names. A bare invoice of the newest API names none: then
   invoice_payment or the charge tells the payment, and cash.applied alone proves that it was paid.
 - invoice_payment names invoice and payment but no customer: `version` 1 of the payment; whoever knows the customer tells
@@ -233,9 +233,8 @@ def _finalized(document: Fields) -> datetime:
 
 
 def _voided(document: Fields, delivery: Delivery, case: str, event_type: str) -> Event:
-    time = document.inner("status_transitions").moment_or_none("voided_at") or delivery.at("invoice.voided")
-    if time is None:
-        document.refuse("status is void, but status_transitions.voided_at does not say since when")
+    transitions, told = document.inner("status_transitions"), delivery.at("invoice.voided")
+    time = transitions.moment_or_none("voided_at") or told or _finalized(document)
     number = document.text_or_none("number")
     return delivery.origin.tell(event_type, document=document.text("id"), subject=number, case=case, time=time, data={"number": number})  # fmt: skip
 

@@ -195,6 +195,15 @@ def test_what_a_partial_capture_released_is_no_refund_of_what_was_captured() -> 
     assert (amounts["payment.received"], amounts["refund.issued"]) == (9000, 2000)
 
 
+@pytest.mark.parametrize(
+    ("name", "voided"), [("invoice_voided", "invoice.voided"), ("credit_note_voided", "credit_memo.voided")]
+)
+def test_a_void_document_is_void_even_where_nothing_says_since_when(name: str, voided: str) -> None:
+    polled = body(name)["data"]["object"] if body(name)["object"] == "event" else body(name)
+    polled = polled | {"status_transitions": {}, "voided_at": None}
+    assert voided in [event["type"] for event in told(polled)]
+
+
 def test_the_line_of_a_payout_itself_is_no_part_of_the_payout() -> None:
     """It is what left the balance for it; in the payout's case it would have to be the payout's sum."""
     (line,) = told(body("balance_transaction_of_payout"))
