@@ -190,7 +190,9 @@ def _lines(document: Fields, code: str, sign: int) -> list[dict[str, Any]] | Non
 
 
 def _has_more_lines(document: Fields) -> bool:
-    """Older lists only count."""
+    """Older lists only count; the oldest are arrays, and whole."""
+    if not isinstance(document.values.get("lines"), dict):
+        return False
     lines = document.inner("lines")
     count = lines.whole_or_none("total_count") or lines.whole_or_none("count") or 0
     return lines.flag("has_more") or count > len(list(document.items("lines")))

@@ -170,6 +170,14 @@ def test_a_payment_of_the_oldest_shape_is_one_fact_whoever_tells_it() -> None:
     assert received[0][1:] == ("invoice:main:stripe:in_1", told(body("charge_without_status"))[0]["data"])
 
 
+def test_lines_are_read_as_a_list_object_as_an_array_and_by_kind() -> None:
+    listed, array = body("invoice_paid_without_status_polled"), body("invoice_paid_without_status_polled")
+    array["lines"] = listed["lines"]["data"]
+    by_kind = told(body("invoice_with_lines_by_kind"))[0]["data"]["lines"]
+    assert told(array)[0]["data"]["lines"] == told(listed)[0]["data"]["lines"]
+    assert sum(line["amount_minor"] for line in by_kind) == 11900
+
+
 def test_nothing_happens_to_an_object_before_it_exists() -> None:
     """Stripe's sample events are dated 2012, whatever they are about."""
     sample = body("charge_without_status")
