@@ -4,7 +4,8 @@
   the charge's; a payment intent that does not hold its charge takes the event's time, or its own creation, which is the
   earliest it can have been.
 - One failed attempt is one fact: payment.failed of its charge. A pending charge or a processing intent is
-  payment.initiated.
+  payment.initiated. A charge that failed after it had succeeded (its failure has a balance transaction) was received and
+  is payment.returned.
 - refund.issued when a refund succeeded, is pending (Stripe takes it from the balance at once) or failed later; then
   refund.failed too, and that alone of a canceled one, which takes back what it said while pending. Charges of older API
   versions hold their refunds: those that gave money back are told with them. What releases an authorisation gave none.
@@ -19,7 +20,16 @@ from canonical.events import Event
 from sources.fields import Fields, Record, note, shown
 from sources.origin import Origin
 from sources.stripe.invoices import FULL, received_data
-from sources.stripe.shapes import Delivery, currency, customer, invoice_of, linked, minor, payment_id
+from sources.stripe.shapes import (
+    Delivery,
+    currency,
+    customer,
+    invoice_of,
+    linked,
+    minor,
+    minor_or_zero,
+    payment_id,
+)
 
 _ISSUED = {"succeeded", "pending", "failed"}
 _UNDONE = {"failed", "canceled"}
@@ -35,6 +45,8 @@ def charge(document: Fields, delivery: Delivery) -> Iterable[Event]:
         yield _received(document, delivery.origin, payment, case, time, _captured(document))
         yield from _links(document, delivery.origin, payment, ident, case, time)
     elif status == "failed":
+        if document.has("failure_balance_transaction"):
+            yield from _returned(document, delivery.origin, payment, case, time)
         yield _failed(document, delivery.origin, payment, case, time, ident, document.text_or_none("failure_code"))
     elif status == "pending":
         yield _initiated(document, delivery.origin, payment, case)
@@ -130,6 +142,15 @@ def _charged_at(document: Fields) -> datetime | None:
 def _received(document: Fields, origin: Origin, payment: str, case: str, time: datetime, amount_minor: int) -> Event:
     data = received_data(currency(document), amount_minor, customer(document, "payer"))
     return origin.tell("payment.received", document=payment, case=case, time=time, data=data)
+
+
+def _returned(document: Fields, origin: Origin, payment: str, case: str, time: datetime) -> Iterable[Event]:
+    code = currency(document)
+    amount_minor = minor_or_zero(document, "amount_captured", code) or minor(document, "amount", code)
+    yield _received(document, origin, payment, case, document.moment("created"), amount_minor)
+    moved = {"currency": code, "amount_minor": amount_minor, "direction": "sales"}
+    data = moved | {"customer": customer(document, "payer"), "reason": note(document.text_or_none("failure_code"))}
+    yield origin.tell("payment.returned", document=payment, case=case, time=time, data=data)
 
 
 def _links(

@@ -185,6 +185,15 @@ def test_nothing_happens_to_an_object_before_it_exists() -> None:
     assert told(sample)[0]["time"] == "2013-10-05T00:38:25Z"
 
 
+def test_what_failed_after_it_had_succeeded_is_taken_back() -> None:
+    """The events of its success said that it was received: the failure alone would leave that standing."""
+    succeeded = facts("charge_succeeded_older")["stripe:pi_1:received"]
+    amounts = {event["type"]: event for event in told(body("charge_failed_after_it_succeeded"))}
+    assert amounts["payment.received"]["data"] == succeeded[2]
+    assert amounts["payment.returned"]["data"]["amount_minor"] == succeeded[2]["amount_minor"]
+    assert amounts["payment.returned"]["correlationid"] == succeeded[1]
+
+
 def test_a_refund_that_moved_nothing_costs_its_charge_nothing() -> None:
     events = told(body("charge_with_refunds_that_moved_nothing"))
     assert [event["type"] for event in events if event["type"] != "case.linked"] == ["payment.received", "refund.failed", "refund.issued"]  # fmt: skip
