@@ -5,6 +5,7 @@
   set does not depend on which delivery came first.
 - One id with two different contents keeps both. Of them the higher `version` holds; where the versions are equal it is
   a conflict, and the one judged is chosen by content, never by arrival.
+- `forgotten` is how many of its facts the store no longer keeps (rule E14): retention drops facts, never what was counted.
 - Limit `facts_per_case`: beyond it the facts are let go and `is_over_limit` stays set: memory is bounded and the
   verdict constant, whatever the order.
 
@@ -30,12 +31,13 @@ _in_order = attrgetter("time", "id")
 class Case:
     """Facts of one case key. `limit` is policy's `facts_per_case`."""
 
-    __slots__ = ("_facts", "_rivals", "count", "is_over_limit", "key", "limit")
+    __slots__ = ("_facts", "_rivals", "count", "forgotten", "is_over_limit", "key", "limit")
 
     def __init__(self, key: str, limit: int = FACTS_PER_CASE) -> None:
         self.key = key
         self.limit = limit
         self.count = 0
+        self.forgotten = 0
         self.is_over_limit = False
         self._facts: dict[str, Event] = {}
         self._rivals: list[Event] | None = None  # further contents of an id: rare, so not paid for by every case

@@ -5,7 +5,8 @@
   new fact, `awaiting` the progress of sources that can change it too, `wait_for` the source to look at first.
 - Outcome: `break` if there is any break; `ok` if every mandatory control was assessed (pass or not applicable) and no
   leg is open; `pending` otherwise.
-- A case over its limit of facts is not judged: it is pending, every control not assessed and saying so, always the same.
+- A case over its limit of facts, or some of whose facts are no longer kept (rule E14), is not judged: it is pending, every
+  control not assessed and saying so, always the same.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,11 @@ __all__ = ["COMPLETE", "Progress", "judge"]
 def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLETE) -> Verdict:
     """The verdict of a case as known at `now` (aware, UTC)."""
     if case.is_over_limit:
-        return _over_limit(case, policy)
+        reason = f"the case has more than {case.limit} facts (limit facts_per_case) and is not judged"
+        return _not_judged(case, policy, case.limit + 1, reason)
+    if case.forgotten:
+        reason = f"history_incomplete: {case.forgotten} of the case's facts are no longer kept, so it is not judged"
+        return _not_judged(case, policy, case.count + case.forgotten, reason)
     clock = Clock(now, progress)
     view = View(case, policy, clock)
     hops = run(view)
@@ -122,11 +127,10 @@ def _failure(view: View, open_hops: Sequence[Hop]) -> str | None:
     return None
 
 
-def _over_limit(case: Case, policy: Policy) -> Verdict:
+def _not_judged(case: Case, policy: Policy, facts: int, reason: str) -> Verdict:
     kind, entity, _, ident = split_key(case.key)
-    reason = f"the case has more than {case.limit} facts (limit facts_per_case) and is not judged"
     controls = tuple(ControlResult(name, "not_assessed", reason) for name in NAMES[kind])
     return Verdict(
-        case.key, kind, entity, ident, None, "pending", None, 0, 0, controls, (), (), case.limit + 1, None, None, None,
-        None, None, (), policy.hash,
+        case.key, kind, entity, ident, None, "pending", None, 0, 0, controls, (), (), facts, None, None, None, None,
+        None, (), policy.hash,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from canonical.ids import CaseKind
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
@@ -127,6 +127,13 @@ class Grace(Section):
         return timedelta(seconds=self.orphan_s)
 
 
+class Feed(Section):
+    """What brings what a hop awaits: raw sources by name, all of them where none is named."""
+
+    sources: tuple[str, ...]
+    heartbeat_s: Seconds
+
+
 class Cutoff(Section):
     grace_days: Days
     is_break: bool
@@ -138,6 +145,7 @@ class Limits(Section):
 
 class Policy(Section):
     hops: Hops
+    feeds: dict[str, Feed]
     expect: dict[str, Expectation]
     tolerance: Tolerance
     mandatory: dict[CaseKind, tuple[ControlName, ...]]
@@ -146,6 +154,16 @@ class Policy(Section):
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]
+
+    @model_validator(mode="after")
+    def _awaits_feeds(self) -> "Policy":
+        """A feed that nobody describes would count as complete, and what it brings late as missing."""
+        awaited = {f"hops.{name}": hop for name, hop in self.hops}
+        awaited |= {f"{name}.entities.{entity}": leg for name, hop in self.hops for entity, leg in hop.entities.items()}
+        for where, leg in {**awaited, "grace": self.grace}.items():
+            if leg.awaits is not None and leg.awaits not in self.feeds:
+                raise ValueError(f"{where}.awaits: there is no [feeds.{leg.awaits}]")
+        return self
 
     @cached_property
     def hash(self) -> str:
@@ -282,7 +300,7 @@ def _explain(item: Any, text: str) -> str:
     path = [str(part) for part in item["loc"] if part != "[key]"]
     line = _line_of(path, text)
     where = f" (line {line})" if line else ""
-    return f"{'.'.join(path)}{where}: {item['msg']}"
+    return f"{'.'.join(path)}{where}: {item['msg']}" if path else str(item["msg"])
 
 
 def _line_of(path: list[str], text: str) -> int | None:

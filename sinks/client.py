@@ -15,7 +15,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -25,9 +26,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError
 
 from sinks import native
-from sinks.rows import DeadLetterRow, FactBatch, FactRow, PositionRow, Stub, VerdictRow, revision
+from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, Stub, VerdictRow, revision
 
-__all__ = ["Client", "Store", "StoreUnavailable", "connect"]
+__all__ = ["Client", "Store", "StoreUnavailable", "connect", "key_hash"]
 
 PATIENCE_S = 30.0
 FIRST_PAUSE_S = 0.05
@@ -157,6 +158,9 @@ class Store:
     def write_positions(self, rows: Sequence[PositionRow]) -> None:
         self._insert_all("positions", PositionRow._fields, map(_positions_block, _slices(rows)))
 
+    def write_gaps(self, rows: Sequence[GapRow]) -> None:
+        self._insert_all("gaps", GapRow._fields, map(_gaps_block, _slices(rows)))
+
     # Reading
 
     def facts_of(self, keys: Sequence[str]) -> dict[str, list[FactRow]]:
@@ -168,13 +172,38 @@ class Store:
                 found[key].append(FactRow(*row))
         return found
 
-    def stubs(self, partition: int) -> Iterator[Stub]:
-        """All cases of a partition, a block at a time in memory. A failure in the middle raises; begin again then."""
-        query = f"SELECT {_STUB_COLUMNS} FROM verdicts FINAL WHERE partition = {int(partition)}"
-        stream = self._try(lambda: self.client.query_column_block_stream(query, settings=READ_SETTINGS))
-        with stream as blocks:
-            for block in blocks:
-                yield from map(_stub, *block)
+    def known(self, partition: int) -> bytes:
+        """A hash of every case of a partition, in order, as unsigned little-endian integers of 64 bits: `key_hash`."""
+        query = (
+            f"SELECT DISTINCT halfMD5(case_key) AS hash FROM verdicts WHERE partition = {int(partition)} ORDER BY hash"
+        )
+        return self._try(lambda: self.client.raw_query(query, fmt="RowBinary", settings=READ_SETTINGS))
+
+    def deadlines(self, partition: int, since: datetime, limit: int) -> list[tuple[datetime, str]]:
+        """The next deadlines of a partition's open cases at or after `since`, in order."""
+        query = (
+            "SELECT toUnixTimestamp64Micro(assumeNotNull(next_deadline)) AS micros, case_key FROM open_cases FINAL "
+            f"WHERE partition = {int(partition)} AND next_deadline >= fromUnixTimestamp64Micro({_micros(since)}) "
+            f"ORDER BY micros, case_key LIMIT {int(limit)}"
+        )
+        return [(_from_micros(micros), key) for micros, key in self._query(query)]
+
+    def awaiting(self, partition: int, source: str, limit: int) -> list[tuple[datetime, str]]:
+        """Open cases of a partition that wait for `source`, by up to when it must be complete, the earliest first."""
+        query = (
+            "SELECT toUnixTimestamp64Micro(awaited.until) AS micros, case_key FROM open_cases FINAL "
+            f"ARRAY JOIN awaiting AS awaited WHERE partition = {int(partition)} AND awaited.source = {{source:String}} "
+            f"ORDER BY micros, case_key LIMIT {int(limit)}"
+        )
+        return [(_from_micros(micros), key) for micros, key in self._query(query, {"source": source})]
+
+    def judged_otherwise(self, partition: int, policy: str, limit: int) -> list[str]:
+        """Open cases of a partition whose verdict came from another policy than this one."""
+        query = (
+            f"SELECT case_key FROM open_cases FINAL WHERE partition = {int(partition)} AND policy != {{policy:String}} "
+            f"ORDER BY case_key LIMIT {int(limit)}"
+        )
+        return [key for (key,) in self._query(query, {"policy": policy})]
 
     def verdicts_of(self, keys: Sequence[str]) -> dict[str, tuple[Stub, bytes]]:
         """Each case's stub and verdict as stored; keys without one are left out."""
@@ -188,12 +217,19 @@ class Store:
 
     def positions(self, partition: int) -> dict[str, PositionRow]:
         """How far each topic's `partition` is stored, by topic."""
-        query = (
-            "SELECT topic, topic_id, partition, next_offset, epoch, seq, toUnixTimestamp64Micro(flushed_at), lag "
-            f"FROM positions FINAL WHERE partition = {int(partition)}"
+        return {row.topic: row for row in self._positions(f"partition = {int(partition)}")}
+
+    def progress(self, topics: Sequence[str]) -> list[PositionRow]:
+        """How far all partitions of these topics are stored, whoever owns them."""
+        return self._positions("topic IN {topics:Array(String)}", {"topics": list(topics)})
+
+    def _positions(self, where: str, parameters: Mapping[str, Any] | None = None) -> list[PositionRow]:
+        columns = (
+            f"toUnixTimestamp64Micro({name})" if name in _POSITION_TIMES else name for name in PositionRow._fields
         )
-        rows = (PositionRow._make((*rest, _from_micros(flushed), lag)) for *rest, flushed, lag in self._query(query))
-        return {row.topic: row for row in rows}
+        rows = self._query(f"SELECT {', '.join(columns)} FROM positions FINAL WHERE {where}", parameters)
+        found = (dict(zip(PositionRow._fields, row, strict=True)) for row in rows)
+        return [PositionRow(**row | {name: _from_micros(row[name]) for name in _POSITION_TIMES}) for row in found]
 
     # Meta
 
@@ -257,8 +293,10 @@ class Store:
 
 
 _VERDICT_COLUMNS = VerdictRow._fields
+_POSITION_TIMES = ("flushed_at", "complete_to", "appended_at", "judged_to")
 _DEAD_LETTER_COLUMNS = tuple("class" if name == "failure_class" else name for name in DeadLetterRow._fields)
 _SLICE_ROWS = 50_000
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def _client(parts: Any, database: str, replicated: bool) -> Client:
@@ -317,6 +355,15 @@ def _is_here(host: str) -> bool:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def key_hash(case_key: str) -> int:
+    """ClickHouse's halfMD5."""
+    return int.from_bytes(md5(case_key.encode(), usedforsecurity=False).digest()[:8], "big")
+
+
+def _micros(value: datetime) -> int:
+    return (value - _EPOCH) // _MICROSECOND
 
 
 def _from_micros(value: int) -> datetime:
@@ -393,15 +440,23 @@ def _dead_letters_block(rows: Sequence[DeadLetterRow]) -> list[bytes]:
 
 
 def _positions_block(rows: Sequence[PositionRow]) -> list[bytes]:
-    topic, topic_id, partition, next_offset, epoch, seq, flushed_at, lag = zip(*rows, strict=True)
-    revision(max(epoch), max(seq))
-    return native.block(len(rows), (
-        ("topic", "String", native.texts(topic)),
-        ("topic_id", "String", native.texts(topic_id)),
-        ("partition", "UInt32", native.uint32(partition)),
-        ("next_offset", "UInt64", native.uint64(next_offset)),
-        ("epoch", "UInt64", native.uint64(epoch)),
-        ("seq", "UInt64", native.uint64(seq)),
-        ("flushed_at", "DateTime64(6, 'UTC')", native.microseconds(flushed_at)),
-        ("lag", "UInt64", native.uint64(lag)),
-    ))  # fmt: skip
+    revision(max(row.epoch for row in rows), max(row.seq for row in rows))
+    return _block(rows)
+
+
+def _gaps_block(rows: Sequence[GapRow]) -> list[bytes]:
+    return _block(rows)
+
+
+def _block(rows: Sequence[Any]) -> list[bytes]:
+    """Rows of one NamedTuple of texts, unsigned numbers and times."""
+    columns = zip(rows[0]._fields, zip(*rows, strict=True), strict=True)
+    return native.block(len(rows), [(name, *_column(name, values)) for name, values in columns])
+
+
+def _column(name: str, values: Sequence[Any]) -> tuple[str, native.Pieces]:
+    if isinstance(values[0], str):
+        return "String", native.texts(values)
+    if isinstance(values[0], datetime):
+        return "DateTime64(6, 'UTC')", native.microseconds(values)
+    return ("UInt32", native.uint32(values)) if name == "partition" else ("UInt64", native.uint64(values))

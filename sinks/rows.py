@@ -67,7 +67,12 @@ class Stub(NamedTuple):
 
 
 class PositionRow(NamedTuple):
-    """Everything of (topic, partition) below `next_offset` is in the store."""
+    """Everything of (topic, partition) from `from_offset` up to `next_offset` was read in one run and is in the store.
+
+    `committed_offset`: what Kafka had been told before. `complete_to`: up to when all that the log held had been read;
+    `appended_at`: when the last record read was appended. Of the partition's cases: `judged_to`, the time they were judged
+    with, and `proven`, the progress of the sources then, as JSON by what it feeds.
+    """
 
     topic: str
     topic_id: str
@@ -77,6 +82,24 @@ class PositionRow(NamedTuple):
     seq: int
     flushed_at: datetime
     lag: int
+    from_offset: int
+    committed_offset: int
+    complete_to: datetime
+    appended_at: datetime
+    judged_to: datetime
+    proven: str
+
+
+class GapRow(NamedTuple):
+    """Offsets that the log had dropped before anybody read them."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    from_offset: int
+    to_offset: int
+    worker: str
+    found_at: datetime
 
 
 class DeadLetterRow(NamedTuple):

@@ -25,9 +25,10 @@ from yarl import URL
 from matching.policy import load
 from sinks.client import Store, StoreUnavailable, connect
 from streams import metrics, tracing
-from streams.ports import Outbound, TopicPartition
+from streams.ports import Contact, Outbound, TopicPartition
 from streams.publisher import Publisher
 from streams.settings import Settings
+from streams.topics import ids
 from streams.transport import Batch, BatchTopic, Transport
 from streams.worker import Worker
 
@@ -38,15 +39,18 @@ EXIT_USAGE = 2
 STORE_PATIENCE_S = 2.0  # of one call; the worker itself repeats it, and looks whether it still owns what it writes
 LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
-READS = frozenset({"open_now", "holders", "facts_of", "verdicts_of", "stubs", "positions"})
+READS = frozenset(
+    ("open_now", "holders", "facts_of", "verdicts_of", "known", "deadlines", "awaiting", "judged_otherwise", "positions", "progress")
+)  # fmt: skip
 
 
 class KafkaBroker:
     """The worker's broker port: consumer side through Faust's aiokafka thread, producer side through librdkafka."""
 
-    def __init__(self, app: faust.App, publisher: Publisher) -> None:
+    def __init__(self, app: faust.App, publisher: Publisher, bootstrap: str) -> None:
         self._app = app
         self._publisher = publisher
+        self._bootstrap = bootstrap
 
     async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         found = await self._app.consumer.committed([TP(*tp) for tp in partitions])
@@ -55,6 +59,13 @@ class KafkaBroker:
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         found = await self._app.consumer.end_offsets([TP(*tp) for tp in partitions])
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def start_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        found = await self._app.consumer.begin_offsets([TP(*tp) for tp in partitions])
+        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def topic_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        return await asyncio.to_thread(ids, self._bootstrap, list(topics))
 
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
         return await asyncio.to_thread(self._publisher.partition_counts, list(topics))
@@ -85,8 +96,7 @@ class StoreThreads:
             store = self._stores[name] = Store(client, patience_s=STORE_PATIENCE_S)
         if method == "open_now":
             return metrics.open_now(store.client, *args)
-        found = getattr(store, method)(*args)
-        return list(found) if method == "stubs" else found
+        return getattr(store, method)(*args)
 
 
 class WorkerHooks:
@@ -111,6 +121,9 @@ class WorkerHooks:
     def start_offsets(self) -> Mapping[TP, int]:
         return {TP(*tp): offset for tp, offset in self._worker.start_offsets.items()}
 
+    def heard(self, contacts: Mapping[TP, Contact], generation: int) -> None:
+        self._worker.heard({(tp.topic, tp.partition): contact for tp, contact in contacts.items()}, generation)
+
 
 def build(settings: Settings) -> tuple[faust.App, Worker, Publisher]:
     """The app with its agents, not started."""
@@ -131,7 +144,13 @@ def build(settings: Settings) -> tuple[faust.App, Worker, Publisher]:
     app.transport = Transport(app.conf.broker_consumer, app)
     publisher = Publisher(settings.bootstrap, settings.worker)
     policy = load(Path(settings.policy_path).read_text() if settings.policy_path else None)
-    worker = Worker(settings, policy, KafkaBroker(app, publisher), StoreThreads(settings), lambda: datetime.now(UTC))
+    worker = Worker(
+        settings,
+        policy,
+        KafkaBroker(app, publisher, settings.bootstrap),
+        StoreThreads(settings),
+        lambda: datetime.now(UTC),
+    )
     app.tieout_hooks = WorkerHooks(worker)
     for topic in settings.input_topics:
         _agent(app, topic, worker)
@@ -170,6 +189,9 @@ async def _live(settings: Settings) -> int:
     missing = sorted(topic for topic, count in counts.items() if not count)
     if missing:
         log.error("topics are missing: %s. Create them with: tieout topics --bootstrap %s", missing, settings.bootstrap)
+        return EXIT_USAGE
+    if unread := sorted({name for feed in worker.policy.feeds.values() for name in feed.sources} - {*settings.sources}):
+        log.error("policy's feeds name sources that this worker does not read: %s", unread)
         return EXIT_USAGE
     _introduce(settings, worker)
     stop = asyncio.Event()

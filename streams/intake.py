@@ -1,5 +1,8 @@
 """Intake: raw records of a source become canonical events, or dead letters. Pure apart from its callers.
 
+A record with the header `tieout-heartbeat` is its source's mark that it has sent everything up to here: no event comes of it
+(streams.feeds).
+
 A raw topic is named `raw.<source>`; anybody writes it, with any key. What comes out has passed the door
 (canonical.records) and is produced by us alone, keyed by case (rule E4).
 """
@@ -15,6 +18,12 @@ from sources.registry import SOURCES, map_record
 from streams.ports import Outbound
 from streams.times import from_millis
 from streams.topics import RAW_PREFIX
+
+HEARTBEAT = "tieout-heartbeat"
+
+
+def is_heartbeat(headers: Any) -> bool:
+    return any(name == HEARTBEAT for name, _ in headers or ())
 
 
 def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, ...] | DeadLetter:

@@ -4,6 +4,7 @@
 - A record lies where its key belongs, and its key is its event's case (rule E4): a wrong key is a dead letter, a right
   key on a wrong partition stops the worker, for the log then is not one that we wrote.
 - A dirty case is judged once a flush, however many records touched it.
+- `case.touched` is no fact: it says that somebody has written facts of a case into the store (rule E12).
 - A break that opens or closes becomes a message whose id says just that (rule E13).
 """
 
@@ -24,17 +25,18 @@ from sinks.rows import Stub, VerdictRow
 from streams.memory import Entry, Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken, Outbound
+from streams.times import from_millis
 from streams.topics import BREAKS
 
-CAUGHT_UP, CATCHING_UP = '{"state":"caught_up"}', '{"state":"catching_up"}'
+TOUCHED = "case.touched"
 
 
 class Parsed(NamedTuple):
-    """A batch after decoding: events with their records, and what was refused."""
+    """A batch after decoding: events with their records, cases to be loaded anew, and what was refused."""
 
     events: list[Event]
-    offsets: list[int]
-    raws: list[bytes]
+    records: list[Any]
+    touched: list[str]
     refused: list[tuple[Any, DeadLetter]]
 
 
@@ -51,20 +53,27 @@ def parse(records: list[Any]) -> Parsed:
             reason = f"record key {record.key!r:.200} is not its event's case {event.correlationid}"
             parsed.refused.append((record, DeadLetter("mapping", reason)))
             continue
+        if event.type == TOUCHED:
+            parsed.touched.append(event.correlationid)
+            continue
         parsed.events.append(event)
-        parsed.offsets.append(record.offset)
-        parsed.raws.append(record.value)
+        parsed.records.append(record)
     return parsed
 
 
-def apply(events: list[Event], partition: Partition, partitions: int) -> None:
-    """Adds facts to their cases. Raises InvariantBroken where a key does not belong into this partition."""
-    for event in events:
+def apply(parsed: Parsed, partition: Partition, partitions: int) -> None:
+    """Adds facts to their cases. Raises InvariantBroken where a key does not belong into this partition.
+
+    A case is first seen when its first record was appended: the log says so again whoever reads it (rule E9).
+    """
+    for event, record in zip(parsed.events, parsed.records, strict=True):
         key = event.correlationid
         entry = partition.cases.get(key)
         if entry is None:
             check_home(key, partition.number, partitions)
         entry = partition.entry(key)
+        if entry.first_seen is None:
+            entry.first_seen = from_millis(record.timestamp)
         entry.case.add(event)
         partition.touch(key, entry)
 
@@ -85,6 +94,8 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     case = Case(stub.case_key, partition.facts_per_case)
     for raw in raws:
         case.add(decode(raw))
+    if not case.is_over_limit:
+        case.forgotten = max(0, stub.facts - case.count)
     entry = Entry(case)
     entry.first_seen = stub.first_seen
     entry.digest = stub.digest
@@ -93,39 +104,56 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     partition.cases[stub.case_key] = entry
 
 
+def refresh(partition: Partition, key: str, raws: list[bytes], seen: datetime) -> None:
+    """Adds what others have written for a case to what is in memory (rule E12), and has it judged again."""
+    entry = partition.entry(key)
+    entry.first_seen = entry.first_seen or seen
+    for raw in raws:
+        entry.case.add(decode(raw))
+    partition.touch(key, entry)
+
+
 class Judged(NamedTuple):
     rows: list[VerdictRow]
     messages: list[Outbound]
     verdicts: list[Verdict]
 
 
-def judge_dirty(partition: Partition, dirty: dict[str, Entry], policy: Policy, now: datetime, clock: datetime, link: str) -> Judged:  # fmt: skip
-    """Judges the dirty cases of a partition; `now` is the time judged with, `clock` when that happened."""
+class Terms(NamedTuple):
+    """What cases are judged with; `proven` is the progress as it is stored, `link` where a break's message leads."""
+
+    policy: Policy
+    now: datetime
+    progress: Progress
+    proven: str
+    link: str
+
+
+def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> Judged:
+    """Judges the dirty cases of a partition."""
     judged = Judged([], [], [])
-    progress = Progress({})
     for key, entry in dirty.items():
-        verdict = judge(entry.case, policy, now, progress)
+        verdict = judge(entry.case, terms.policy, terms.now, terms.progress)
         raw, controls = parts(verdict)
         digest = _digest(raw)
         changed = digest != entry.digest
-        entry.first_seen = entry.first_seen or clock
         judged.rows.append(
             VerdictRow(
                 partition=partition.number,
                 epoch=partition.epoch,
                 seq=partition.next_seq(),
-                judged_at=now,
-                first_seen=entry.first_seen,
+                judged_at=terms.now,
+                first_seen=entry.first_seen or terms.now,
                 digest=digest,
                 changed=changed,
-                progress=CAUGHT_UP if now == clock else CATCHING_UP,
+                progress=terms.proven,
                 raw=raw,
                 controls=controls,
             )
         )
-        partition.schedule(key, entry, verdict.next_deadline)
+        partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)
         if changed:
-            judged.messages.extend(_break_messages(verdict, entry, link))
+            judged.messages.extend(_break_messages(verdict, entry, terms.link))
             judged.verdicts.append(verdict)
             entry.digest = digest
     return judged

@@ -1,17 +1,88 @@
-"""A partition's cases in memory: a cache over ClickHouse, never the record.
+"""A partition's cases in memory: a cache over ClickHouse, never the record. What it takes is bounded, whatever is open.
 
 - A case that was touched since the last flush is dirty and is never evicted (rule E10); after a flush it is clean.
 - `known` holds a 64-bit hash of every case key the store had when the partition was claimed, and of every one seen
-  since: a key outside it is proven not to exist, so a new case needs no look-up. A hash collision costs one look-up.
-- `deadlines` is a heap of (next_deadline, key); entries that no longer match their case are dropped when they are due.
+  since: a key outside it is proven not to exist, so a new case needs no look-up. Eight bytes a case; two keys of one hash
+  cost one look-up.
+- `deadlines` holds the next ones alone, in a heap: all before `deadlines.until`, from which on the store is asked. Entries
+  that no longer match their case are dropped when they are due.
+- `awaited` says from when on a source's progress matters to some open case: which ones, the store is asked then.
 - Nothing here does I/O; who loads is told what is missing.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 
 from matching.case import Case
+from matching.verdict import Awaited
+from sinks.client import key_hash
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+FRESH_KEYS = 100_000  # kept as a set, 70 bytes each, before they are laid into an array
+MOST_RUNS = 8
+
+
+class Known:
+    """Hashes of keys: sorted arrays, the first as the store gave it, and a set of what is new."""
+
+    def __init__(self, stored: bytes = b"") -> None:
+        self._runs = [array("Q", stored)]
+        self._fresh: set[int] = set()
+
+    def __contains__(self, key: str) -> bool:
+        value = key_hash(key)
+        return value in self._fresh or any(_holds(run, value) for run in self._runs)
+
+    def add(self, key: str) -> None:
+        self._fresh.add(key_hash(key))
+        if len(self._fresh) < FRESH_KEYS:
+            return
+        self._runs.append(array("Q", sorted(self._fresh)))
+        self._fresh = set()
+        if len(self._runs) > MOST_RUNS:
+            self._runs[1:] = [array("Q", sorted(chain.from_iterable(self._runs[1:])))]
+
+
+def _holds(run: "array[int]", value: int) -> bool:
+    place = bisect_left(run, value)
+    return place < len(run) and run[place] == value
+
+
+class Deadlines:
+    """A window of the next (deadline, key): whatever is due before `until` is here, the rest in the store alone."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.until = FOREVER
+        self._heap: list[tuple[datetime, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def refill(self, stored: Sequence[tuple[datetime, str]]) -> None:
+        """With what the store gave from `until` on, `most` of them at the most: fewer are all there are."""
+        self.until = stored[-1][0] if len(stored) == self.most else FOREVER
+        for entry in stored:
+            heapq.heappush(self._heap, entry)
+
+    def add(self, deadline: datetime, key: str) -> None:
+        if deadline >= self.until:
+            return
+        heapq.heappush(self._heap, (deadline, key))
+        if len(self._heap) > 2 * self.most:
+            self._heap = heapq.nsmallest(self.most, self._heap)
+            self.until = self._heap[-1][0]
+
+    def is_spent(self, now: datetime) -> bool:
+        """Whether the store may hold a deadline that has come and is not here."""
+        return self.until <= now and not (self._heap and self._heap[0][0] <= now)
+
+    def pop(self, now: datetime) -> tuple[datetime, str] | None:
+        return heapq.heappop(self._heap) if self._heap and self._heap[0][0] <= now else None
 
 
 class Entry:
@@ -31,36 +102,32 @@ class Entry:
 class Partition:
     """Everything a worker knows of one partition while it owns it under `epoch`."""
 
-    def __init__(self, number: int, epoch: int, facts_per_case: int) -> None:
+    def __init__(self, number: int, epoch: int, facts_per_case: int, deadlines_kept: int = 1_000) -> None:
         self.number = number
         self.epoch = epoch
         self.facts_per_case = facts_per_case
         self.seq = 0
         self.cases: dict[str, Entry] = {}
         self.dirty: dict[str, Entry] = {}
-        self.known: set[int] = set()
-        self.deadlines: list[tuple[datetime, str]] = []
+        self.known = Known()
+        self.deadlines = Deadlines(deadlines_kept)
+        self.awaited: dict[str, datetime] = {}
+        self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)
 
     def next_seq(self) -> int:
         self.seq += 1
         return self.seq
 
-    def learn(self, key: str, next_deadline: datetime | None) -> None:
-        """A case that the store holds."""
-        self.known.add(hash(key))
-        if next_deadline is not None:
-            heapq.heappush(self.deadlines, (next_deadline, key))
-
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Keys that must be loaded before a fact is added: in the store, not in memory."""
-        return [key for key in dict.fromkeys(keys) if key not in self.cases and hash(key) in self.known]
+        return [key for key in dict.fromkeys(keys) if key not in self.cases and key in self.known]
 
     def entry(self, key: str) -> Entry:
         """The case, made anew where it does not exist; now the most recently used."""
         entry = self.cases.pop(key, None)
         if entry is None:
             entry = Entry(Case(key, self.facts_per_case))
-            self.known.add(hash(key))
+            self.known.add(key)
         self.cases[key] = entry
         return entry
 
@@ -76,15 +143,19 @@ class Partition:
             entry.dirty = False
         return dirty
 
-    def schedule(self, key: str, entry: Entry, next_deadline: datetime | None) -> None:
+    def schedule(
+        self, key: str, entry: Entry, next_deadline: datetime | None, awaiting: Iterable[Awaited] = ()
+    ) -> None:
         if next_deadline is not None and next_deadline != entry.next_deadline:
-            heapq.heappush(self.deadlines, (next_deadline, key))
+            self.deadlines.add(next_deadline, key)
         entry.next_deadline = next_deadline
+        for awaited in awaiting:
+            self.awaited[awaited.source] = min(awaited.until, self.awaited.get(awaited.source, awaited.until))
 
     def due(self, now: datetime, limit: int) -> Iterator[str]:
         """Keys whose deadline has come, each once; those rescheduled meanwhile are left out."""
-        while self.deadlines and self.deadlines[0][0] <= now and limit:
-            deadline, key = heapq.heappop(self.deadlines)
+        while limit and (found := self.deadlines.pop(now)) is not None:
+            deadline, key = found
             entry = self.cases.get(key)
             if entry is None or entry.next_deadline == deadline:
                 limit -= 1

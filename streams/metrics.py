@@ -95,6 +95,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("tieout_cache_evictions_total", "counter", (), "cases", "Clean cases dropped from memory."),
     Metric("tieout_deadlines_fired_total", "counter", (), "cases", "Cases judged again because a deadline passed."),
     Metric("tieout_epoch", "gauge", ("partition",), "epoch", "The epoch under which the worker owns a partition."),
+    Metric("tieout_feed_behind_seconds", "gauge", ("feed",), "seconds", "How far what hops await (`billing`, `erp`, `payments`: policy's feeds) is from being complete up to now."),
+    Metric("tieout_lost_offsets_total", "counter", ("topic",), "offsets", "Offsets that a log had dropped before anybody read them."),
     Metric("tieout_store_retries_total", "counter", (), "calls", "Calls to ClickHouse that were tried again."),
     Metric("tieout_limit_hits_total", "counter", ("limit",), "times", "A named limit was reached (docs/limits.md)."),
     Metric("tieout_worker_info", "gauge", ("worker", "version", "policy"), "1", "The worker's name, code version and policy hash; always 1."),
@@ -242,6 +244,19 @@ def owned(epoch_of_partition: Mapping[int, int]) -> None:
 def lags(records_behind: Mapping[tuple[str, int], int]) -> None:
     """All (topic, partition) that the worker reads; those it no longer reads disappear."""
     show("tieout_lag_records", {(topic, str(number)): behind for (topic, number), behind in records_behind.items()})
+
+
+def feeds(complete_to: Mapping[str, datetime], now: datetime) -> None:
+    show(
+        "tieout_feed_behind_seconds",
+        {(name,): max(0.0, (now - at).total_seconds()) for name, at in complete_to.items()},
+    )
+
+
+def lost(gaps: Iterable[tuple[str, int]]) -> None:
+    """(topic, how many offsets) of each gap."""
+    for topic, offsets in gaps:
+        _of["tieout_lost_offsets_total"].labels(bounded("topic", topic)).inc(offsets)
 
 
 def flush_timer() -> AbstractContextManager[Any]:

@@ -26,10 +26,29 @@ class Outbound(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
+class Contact(NamedTuple):
+    """What is known of one partition between two fetches.
+
+    `delivered`: the offset after the last record that was handed to us (0: none yet); `position`: what the consumer will
+    ask for next, past markers that are no records; `end`: the log's, as the broker said `at`.
+    """
+
+    delivered: int
+    position: int
+    end: int
+    at: datetime
+
+
 class Broker(Protocol):
     async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]: ...
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]: ...
+
+    async def start_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The first offset that each log still holds."""
+
+    async def topic_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        """Which topic a name stands for now: a topic made anew has another id. "" where the broker has none."""
 
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]: ...
 

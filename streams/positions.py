@@ -1,74 +1,139 @@
 """How far a worker has read, and the time it may judge with.
 
-- `next_offsets` says what a flush may commit: everything below has been read and is in that flush.
-- While an input lies behind its log's end, what is missing may just not have been read yet. So the time verdicts are
-  judged with (`now`) is the append time of the last record read of the input that lags most; caught up, it is the
-  clock. It never goes back, so a verdict never un-happens.
+- `next_offset` of an input says what a flush may commit: everything below has been read and is in that flush.
+- An input is complete up to the time at which the broker last said that there is nothing more in it; while there is more,
+  up to the append time of the last record read. Times are the broker's or ours, never an event's (rule E11): one event
+  dated 2099 completes nothing. What a broker that does not answer may hold is not known to be nothing.
+- The time verdicts are judged with (`now`) is the clock where all inputs are complete, else the least that one of them is
+  complete to. It never goes back, so a verdict never un-happens.
+- Offsets are places, not counts: transaction markers take some up. Where the consumer has passed them over, so do we.
 - A backlog is read evenly: of the joined topics, those whose last record was appended more than `EVEN_WINDOW` after that
   of the slowest one wait, so that the parts of a case meet in memory and it is judged once, not once a part. What has not
   moved for `PATIENCE` holds nobody up.
-- Append times come from the broker, never from events (rule E11); one in the future counts as the clock.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from streams.ports import TopicPartition
+from streams.ports import Contact, TopicPartition
 from streams.topics import JOINED
 
 EVEN_WINDOW = timedelta(milliseconds=50)
 PATIENCE = timedelta(seconds=2)
+SILENCE = timedelta(seconds=5)  # a broker that has not answered for so long may hold more than we know
 BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+class Start(NamedTuple):
+    """Where reading begins, and what an earlier life has left: see sinks.rows.PositionRow."""
+
+    offset: int
+    from_offset: int = 0
+    topic_id: str = ""
+    complete_to: datetime = BEGINNING
+    appended_at: datetime = BEGINNING
+
+
+@dataclass(slots=True)
+class Input:
+    """One partition of one topic. `end` is the log's, as last heard."""
+
+    next_offset: int
+    from_offset: int
+    topic_id: str
+    end: int
+    complete_to: datetime
+    moved_at: datetime
+    appended_at: datetime
+    committed_offset: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Offsets between the last read record and the log's end (not a count of records)."""
+        return max(0, self.end - self.next_offset)
 
 
 class Positions:
     def __init__(
-        self, start: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], clock: datetime = BEGINNING
+        self,
+        starts: Mapping[TopicPartition, Start],
+        ends: Mapping[TopicPartition, int],
+        clock: datetime = BEGINNING,
+        latest: datetime = BEGINNING,
     ) -> None:
-        self.next_offsets = dict(start)
-        self._ends = dict(ends)
-        self._appended: dict[TopicPartition, datetime] = {}
-        self._advanced = dict.fromkeys(start, clock)
-        self._latest = BEGINNING
+        """`latest`: the time judged with before."""
+        self.inputs = {tp: _input(start, ends.get(tp, 0), clock) for tp, start in starts.items()}
+        self._latest = latest
         self.changed = False
         self.resumed = clock  # since when reading is not held up by a flush
+
+    @property
+    def next_offsets(self) -> dict[TopicPartition, int]:
+        return {tp: read.next_offset for tp, read in self.inputs.items()}
+
+    def snapshot(self) -> dict[TopicPartition, Input]:
+        """What a flush that begins now makes durable."""
+        return {tp: replace(read) for tp, read in self.inputs.items()}
 
     def advance(
         self, tp: TopicPartition, next_offset: int, highwater: int, appended: datetime, clock: datetime
     ) -> None:
         """Records of `tp` below `next_offset` have been read by `clock`; the last one was appended at `appended`."""
-        self.next_offsets[tp] = max(self.next_offsets.get(tp, 0), next_offset)
-        self._ends[tp] = max(self._ends.get(tp, 0), highwater)
-        self._appended[tp] = appended
-        self._advanced[tp] = clock
+        read = self.inputs[tp]
+        read.next_offset = max(read.next_offset, next_offset)
+        read.end = max(read.end, highwater)
+        read.appended_at = min(appended, clock)
+        read.complete_to = max(read.complete_to, read.appended_at)
+        read.moved_at = clock
         self.changed = True
 
+    def heard(self, tp: TopicPartition, contact: Contact) -> None:
+        """What the broker last said. Nothing follows from it while records are on their way from the consumer to us."""
+        read = self.inputs.get(tp)
+        if read is None or read.next_offset < contact.delivered:
+            return
+        read.end = max(read.end, contact.end)
+        if contact.position > read.next_offset:
+            read.next_offset, self.changed = contact.position, True
+        if not read.lag:
+            read.complete_to = max(read.complete_to, contact.at)
+
+    def committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        for tp, offset in offsets.items():
+            if tp in self.inputs:
+                self.inputs[tp].committed_offset = offset
+
     def lag(self, tp: TopicPartition) -> int:
-        """Offsets between the last read record and the log's end as last seen (not a count of records)."""
-        return max(0, self._ends.get(tp, 0) - self.next_offsets.get(tp, 0))
+        return self.inputs[tp].lag if tp in self.inputs else 0
+
+    def behind(self) -> int:
+        """The lag of all inputs together."""
+        return sum(read.lag for read in self.inputs.values())
 
     def too_early(self, clock: datetime) -> set[TopicPartition]:
         """Partitions of joined topics that have been read so far ahead of another one that they should wait for it."""
-        joined = [tp for tp in self.next_offsets if tp[0] in JOINED]
+        joined = {tp: read for tp, read in self.inputs.items() if tp[0] in JOINED}
         slowest = min(
             (
-                self._appended.get(tp, BEGINNING)
-                for tp in joined
-                if self.lag(tp) and clock - max(self._advanced[tp], self.resumed) < PATIENCE
+                read.appended_at
+                for read in joined.values()
+                if read.lag and clock - max(read.moved_at, self.resumed) < PATIENCE
             ),
             default=None,
         )
         if slowest is None:
             return set()
-        limit = slowest + EVEN_WINDOW
-        return {tp for tp in joined if self._appended.get(tp, BEGINNING) > limit}
-
-    def behind(self) -> int:
-        """The lag of all inputs together."""
-        return sum(self.lag(tp) for tp in self.next_offsets)
+        return {tp for tp, read in joined.items() if read.appended_at > slowest + EVEN_WINDOW}
 
     def now(self, clock: datetime) -> datetime:
         """The time to judge with; see the module's rules."""
-        behind = [min(self._appended.get(tp, BEGINNING), clock) for tp in self.next_offsets if self.lag(tp)]
-        self._latest = max(self._latest, min(behind, default=clock))
+        bounds = [read.complete_to for read in self.inputs.values() if read.lag or clock - read.complete_to > SILENCE]
+        self._latest = max(self._latest, min([clock, *bounds]))
         return self._latest
+
+
+def _input(start: Start, end: int, clock: datetime) -> Input:
+    complete_to = start.complete_to if end > start.offset else clock
+    return Input(start.offset, start.from_offset, start.topic_id, end, complete_to, clock, start.appended_at)

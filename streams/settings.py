@@ -36,6 +36,8 @@ class Settings:
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
     cached_cases: int = 1_000_000  # clean cases beyond it are dropped, oldest use first
     deadlines_per_flush: int = 20_000
+    deadlines_kept: int = 200_000  # the next ones, in memory; beyond them the store is asked
+    progress_interval_s: float = 1.0  # how often a worker says how far it is, and asks how far the others are
     future_skew_s: float = 86_400.0  # an event dated further after its record's append time is a dead letter
 
     @property

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 JOINED = (
@@ -107,6 +107,15 @@ def partition_counts(bootstrap: str, topics: Iterable[str] = JOINED) -> dict[str
     """Partitions of those of `topics` that exist; creates nothing on Apache Kafka."""
     counts = _partition_counts(_admin(bootstrap))
     return {topic: counts[topic] for topic in topics if topic in counts}
+
+
+def ids(bootstrap: str, topics: Sequence[str]) -> dict[str, str]:
+    """Kafka's id of each topic: made anew under its name it has another one. Empty on the embedded broker."""
+    admin = _admin(bootstrap)
+    if _is_embedded(admin):
+        return {}
+    described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
+    return {topic: str(future.result(TIMEOUT_S).topic_id) for topic, future in described.items()}
 
 
 def _admin(bootstrap: str) -> AdminClient:

@@ -21,13 +21,15 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.ports import NotOwner
+from streams.ports import Contact, NotOwner
+from streams.times import from_millis
 
 # Small, so that a backlog is read evenly over topics and the parts of a case come close together.
 PARTITION_FETCH_BYTES = 512 * 1024
 # The broker answers a fetch when it has so much, or after `fetch_wait_s`: at 2,000 records/s a fetch for every few of them
 # took half a core of the broker's and a quarter of the worker's.
 FETCH_BYTES = 64 * 1024
+IDLE_S = 0.25  # after so long without a record, look at what the broker has said
 
 
 class Batch(NamedTuple):
@@ -48,6 +50,8 @@ class Hooks(Protocol):
     async def assigned(self, partitions: set[TP], generation: int) -> None: ...
 
     def start_offsets(self) -> Mapping[TP, int]: ...
+
+    def heard(self, contacts: Mapping[TP, Contact], generation: int) -> None: ...
 
     def too_early(self) -> set[TP]: ...
 
@@ -128,6 +132,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError) as error:
             raise NotOwner(str(error)) from error
 
+    def contacts(self, delivered: Mapping[TP, int]) -> dict[TP, Contact]:
+        """What the consumer knows between two fetches. The time is read before the end that goes with it or is older."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        found = {}
+        for tp in assignment.tps if assignment is not None else ():
+            state = assignment.state_value(tp)
+            asked_at_ms, end = state.timestamp, state.highwater
+            if asked_at_ms is not None and end is not None and state.has_valid_position:
+                found[TP(*tp)] = Contact(delivered.get(TP(*tp), 0), state.position, end, from_millis(asked_at_ms))
+        return found
+
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
         return cast(dict[TP, int | None], await self.call_thread(self._committed, list(partitions)))
 
@@ -141,6 +156,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     """Drains batches; hands assignment and revocation to the hooks before Faust acts on them."""
 
     _thread: ConsumerThread
+    _delivered: dict[TP, int]
 
     @property
     def hooks(self) -> Hooks:
@@ -154,6 +170,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._delivered = {}
         await self.hooks.assigned(assigned, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -176,6 +193,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         ends = await self._thread.highwaters(*(TopicPartition(*tp) for tp in partitions))
         return {TP(*tp): offset for tp, offset in ends.items()}
 
+    async def begin_offsets(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        begins = await self._thread.earliest_offsets(*(TopicPartition(*tp) for tp in partitions))
+        return {TP(*tp): offset for tp, offset in begins.items()}
+
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         """Of these Faust asks for records; what should wait for another input stays in the fetcher's buffer."""
         active = active_partitions or set()
@@ -184,13 +205,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _drain_messages(self, fetcher: Any) -> None:
         stopped = (self._stopped.is_set, fetcher._stopped.is_set)
         while not any(is_set() for is_set in stopped):
-            records, _ = await self._wait_next_records(1.0)
+            records, _ = await self._wait_next_records(IDLE_S)
             await asyncio.sleep(0)
-            if not records or self.should_stop or not self.flow_active:
+            if self.should_stop or not self.flow_active:
                 continue
             generation = self.app.consumer_generation_id
-            for tp, fetched in records.items():
+            for tp, fetched in (records or {}).items():
+                self._delivered[TP(*tp)] = fetched[-1].offset + 1
                 await self.wait_first(self.callback(self._batch(tp, fetched, generation)), self.suspend_flow.wait())
+            self.hooks.heard(self._thread.contacts(self._delivered), generation)
 
     def _batch(self, tp: Any, fetched: list[Any], generation: int) -> ConsumerMessage:
         batch = Batch(tp.topic, tp.partition, fetched, self.highwater(tp) or 0, generation)

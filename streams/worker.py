@@ -2,11 +2,14 @@
 
 In order, and nothing else:
 1. `assigned`: claim an epoch for each partition, confirm it by an offset commit in that generation (rule E2), drop what
-   was in memory, learn which cases exist, start reading at the lower of Kafka's and the store's position (E3).
+   was in memory, learn which cases exist, start reading at the lower of Kafka's and the store's position (E3). What the
+   log has dropped before anybody read it is a gap, stored and told.
 2. `receive`: a batch's records become facts of cases (or dead letters, or canonical events); their cases are dirty.
 3. `flush`: facts, then outbound messages acknowledged, then verdicts, dead letters, positions, then - if the epochs
    still are ours and the generation has not changed - the offsets are committed. One flush at a time; reading goes on.
-4. Deadlines make a case dirty when their time has come and nothing read lies before it.
+4. Deadlines make a case dirty when their time has come, nothing read lies before it, and what the case awaits is complete
+   up to then; so does the progress of a source that was behind (E11), and another policy than a case was judged by (E16).
+5. `refresh_progress`: how far the sources are, from what all workers have stored; ours once we have read what came of it.
 
 Whatever a flush took and could not make durable is never committed: after a rebalance it is read again. The store away:
 the flush is repeated with back-off (its writes are idempotent) while reading stops at `pending_records`. Anything
@@ -24,12 +27,13 @@ from typing import Any
 from canonical.dead_letters import DeadLetter
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
-from sinks.rows import DeadLetterRow, FactBatch, PositionRow, VerdictRow
+from sinks.rows import DeadLetterRow, FactBatch, GapRow, PositionRow, VerdictRow
 from streams import dead_letters, join, metrics, tracing
-from streams.intake import intake, outbound, traceparent
-from streams.memory import Partition
-from streams.ports import Broker, Clock, InvariantBroken, NotOwner, Outbound, StoreCalls, TopicPartition
-from streams.positions import Positions
+from streams.feeds import Feeds
+from streams.intake import intake, is_heartbeat, outbound, traceparent
+from streams.memory import Known, Partition
+from streams.ports import Broker, Clock, Contact, InvariantBroken, NotOwner, Outbound, StoreCalls, TopicPartition
+from streams.positions import BEGINNING, Input, Positions, Start
 from streams.settings import Settings
 from streams.times import from_millis
 from streams.topics import JOINED, RAW_PREFIX
@@ -65,7 +69,9 @@ class Worker:
         self.partitions: dict[int, Partition] = {}
         self.partition_count = 0
         self.positions = Positions({}, {})
+        self.feeds = Feeds(policy.feeds, settings.sources)
         self.start_offsets: dict[TopicPartition, int] = {}
+        self._raw_counts: Mapping[str, int] = {}
         self._pending = _nothing()
         self._in_flight = 0
         self._applying = asyncio.Lock()
@@ -91,37 +97,67 @@ class Worker:
         await self.revoked()
         check_joined(tps)
         claimed: dict[int, Partition] = {}
-        for number in sorted({number for _, number in tps}):
+        numbers = sorted({number for _, number in tps})
+        for number in numbers:
             claimed[number] = Partition(
                 number,
                 await self._patiently("claim", number, self.settings.worker),
                 self.policy.limits.facts_per_case,
+                max(1, self.settings.deadlines_kept // len(numbers)),
             )
-        starts = await self._starts(tps)
+        stored = {number: await self._patiently("positions", number) for number in claimed}
+        starts = await self._starts(tps, stored)
         try:
-            await self.broker.commit(starts, generation)
+            await self.broker.commit({tp: start.offset for tp, start in starts.items()}, generation)
         except NotOwner:
             log.warning("claimed in generation %s, which is over: waiting for the next assignment", generation)
             return
         self.partition_count = await self._partition_count()
+        self._raw_counts = await self.broker.partition_counts(self.feeds.topics)
         for partition in claimed.values():
             await self._learn(partition)
         ends = await self.broker.end_offsets(tps)
-        self.positions = Positions(starts, ends, self.clock())
-        self.start_offsets = starts
+        before = [row for rows in stored.values() for topic, row in rows.items() if topic in JOINED]
+        latest = min((row.judged_to for row in before), default=BEGINNING)
+        self.positions = Positions(starts, ends, self.clock(), latest)
+        self.feeds = Feeds(self.policy.feeds, self.settings.sources, [row.proven for row in before])
+        self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.partitions = claimed
         self.generation = generation
         metrics.owned({number: partition.epoch for number, partition in claimed.items()})
         log.info("own partitions %s in generation %s", sorted(claimed), generation)
 
-    async def _starts(self, tps: set[TopicPartition]) -> dict[TopicPartition, int]:
-        """The lower of what Kafka and the store say has been done; the log's beginning where either says nothing."""
+    async def _starts(
+        self, tps: set[TopicPartition], stored: Mapping[int, Mapping[str, PositionRow]]
+    ) -> dict[TopicPartition, Start]:
+        """The lower of what Kafka and the store say has been done; the log's beginning where either says nothing.
+
+        A topic that was made anew begins anew, whatever is stored of the one before.
+        """
         committed = await self.broker.committed(tps)
-        stored: dict[TopicPartition, int] = {}
-        for number in {partition for _, partition in tps}:
-            for topic, row in (await self._patiently("positions", number)).items():
-                stored[topic, number] = row.next_offset
-        return {tp: min(committed.get(tp) or 0, stored.get(tp, 0)) for tp in tps}
+        begins = await self.broker.start_offsets(tps)
+        ids = await self.broker.topic_ids({topic for topic, _ in tps})
+        starts: dict[TopicPartition, Start] = {}
+        gaps: list[GapRow] = []
+        for tp in tps:
+            topic, number = tp
+            row, topic_id, begin = stored[number].get(topic), ids.get(topic, ""), begins.get(tp, 0)
+            if row is None or (row.topic_id and topic_id and row.topic_id != topic_id):
+                starts[tp] = Start(begin, begin, topic_id)
+                continue
+            done = min(committed.get(tp) or 0, row.next_offset)
+            is_gap = row.next_offset < begin
+            if is_gap:
+                gaps.append(GapRow(topic, topic_id, number, row.next_offset, begin, self.settings.worker, self.clock()))
+            complete_to = row.complete_to if done == row.next_offset else BEGINNING
+            starts[tp] = Start(
+                max(done, begin), begin if is_gap else row.from_offset, topic_id, complete_to, row.appended_at
+            )
+        if gaps:
+            log.error("the log dropped records before they were read: %s", [gap[:5] for gap in gaps])
+            metrics.lost((gap.topic, gap.to_offset - gap.from_offset) for gap in gaps)
+            await self._patiently("write_gaps", gaps)
+        return starts
 
     async def _partition_count(self) -> int:
         """The number of partitions of every joined topic, which must be what the store's cases were made with."""
@@ -137,8 +173,15 @@ class Worker:
         return count
 
     async def _learn(self, partition: Partition) -> None:
-        for stub in await self._patiently("stubs", partition.number):
-            partition.learn(stub.case_key, stub.next_deadline)
+        partition.known = Known(await self._patiently("known", partition.number))
+        await self._refill(partition, BEGINNING)
+        for source in self.policy.feeds:
+            for until, _ in await self._patiently("awaiting", partition.number, source, 1):
+                partition.awaited[source] = until
+
+    async def _refill(self, partition: Partition, since: datetime) -> None:
+        deadlines = partition.deadlines
+        deadlines.refill(await self._patiently("deadlines", partition.number, since, deadlines.most))
 
     # Reading
 
@@ -159,21 +202,39 @@ class Worker:
             if partition is None or batch.generation != self.generation:
                 return
             await self._load(partition, [event.correlationid for event in parsed.events])
+            written = await self._written_by_others(partition, parsed.touched)
             if batch.generation != self.generation:
                 return
-            join.apply(parsed.events, partition, self.partition_count)
-            tracing.facts(batch.topic, batch.partition, parsed.offsets, parsed.events)
-            if parsed.offsets:
-                self._pending.facts.append(FactBatch(batch.topic, batch.partition, parsed.offsets, parsed.raws))
+            join.apply(parsed, partition, self.partition_count)
+            for key, raws in written.items():
+                join.refresh(partition, key, raws, from_millis(batch.records[-1].timestamp))
+            offsets = [record.offset for record in parsed.records]
+            tracing.facts(batch.topic, batch.partition, offsets, parsed.events)
+            if offsets:
+                raws = [record.value for record in parsed.records]
+                self._pending.facts.append(FactBatch(batch.topic, batch.partition, offsets, raws))
             for record, letter in parsed.refused:
                 self._refuse(letter, record, "join", batch.topic)
             self._advance(batch)
+
+    async def _written_by_others(self, partition: Partition, keys: list[str]) -> dict[str, list[bytes]]:
+        """Facts of cases that somebody says he has written, by case (rule E12)."""
+        if not keys:
+            return {}
+        unique = list(dict.fromkeys(keys))
+        for key in unique:
+            join.check_home(key, partition.number, self.partition_count)
+        await self._load(partition, unique)
+        found = await self._patiently("facts_of", unique)
+        return {key: [fact.raw for fact in facts] for key, facts in found.items()}
 
     def _receive_raw(self, batch: Batch) -> None:
         """No await: the events are handed to the broker, and their acknowledgement is awaited by the flush."""
         messages: list[Outbound] = []
         skew = timedelta(seconds=self.settings.future_skew_s)
         for record in batch.records:
+            if is_heartbeat(record.headers):
+                continue
             with tracing.intake(traceparent(record.headers), record) as trace:
                 mapped = intake(record, skew, trace)
             if isinstance(mapped, DeadLetter):
@@ -217,24 +278,69 @@ class Worker:
     # Deadlines
 
     async def fire_deadlines(self) -> int:
-        """Makes the cases dirty whose deadline has come; returns how many."""
+        """Makes the cases dirty that time, progress or policy has overtaken; returns how many."""
+        self.feeds.adopt(self.positions.next_offsets)
+        horizon = self.feeds.horizon(self.positions.now(self.clock()))
         fired = 0
-        now = self.positions.now(self.clock())
-        for partition in list(self.partitions.values()):
-            due = list(partition.due(now, self.settings.deadlines_per_flush))
-            if not due:
-                continue
-            async with self._applying:
-                if self.partitions.get(partition.number) is not partition:
-                    return fired
-                await self._load(partition, due)
-                for key in due:
-                    entry = partition.cases.get(key)
-                    if entry is not None:
-                        partition.touch(key, entry)
-                        fired += 1
+        async with self._flushing:  # what the store is asked then knows of everything judged
+            for partition in list(self.partitions.values()):
+                keys = await self._overtaken(partition, horizon)
+                fired += await self._touch(partition, keys) if keys else 0
         metrics.deadlines_fired(fired)
         return fired
+
+    async def _overtaken(self, partition: Partition, horizon: datetime) -> list[str]:
+        most = self.settings.deadlines_per_flush
+        if partition.deadlines.is_spent(horizon):
+            await self._refill(partition, partition.deadlines.until)
+        keys = list(partition.due(horizon, most))
+        for source, until in list(partition.awaited.items()):
+            if until <= self.feeds.complete_to[source]:
+                keys += await self._proven(partition, source, most)
+        if not keys and not partition.is_of_policy and self.positions.behind() <= self.settings.backlog_records:
+            keys = await self._patiently("judged_otherwise", partition.number, self.policy.hash, most)
+            partition.is_of_policy = not keys
+        return keys
+
+    async def _proven(self, partition: Partition, source: str, most: int) -> list[str]:
+        """Cases that waited for what `source` has now come to; notes from when on the next ones do."""
+        complete_to = self.feeds.complete_to[source]
+        waiting = await self._patiently("awaiting", partition.number, source, most + 1)
+        del partition.awaited[source]
+        later = [until for until, _ in waiting[most:]] or [until for until, _ in waiting if until > complete_to]
+        if later:
+            partition.awaited[source] = later[0]
+        return [key for until, key in waiting[:most] if until <= complete_to]
+
+    async def _touch(self, partition: Partition, keys: list[str]) -> int:
+        async with self._applying:
+            if self.partitions.get(partition.number) is not partition:
+                return 0
+            await self._load(partition, keys)
+            found = [(key, partition.cases[key]) for key in dict.fromkeys(keys) if key in partition.cases]
+            for key, entry in found:
+                partition.touch(key, entry)
+            return len(found)
+
+    # Progress
+
+    def heard(self, contacts: Mapping[TopicPartition, Contact], generation: int) -> None:
+        """What the broker last said of the inputs."""
+        if generation == self.generation:
+            for tp, contact in contacts.items():
+                self.positions.heard(tp, contact)
+
+    async def refresh_progress(self) -> None:
+        """Asks how far all raw partitions are, unless the last answer still waits for us to read what came of it."""
+        generation = self.generation
+        if generation is None or self.feeds.is_waiting:
+            return
+        feeds = self.feeds
+        rows = await self._patiently("progress", feeds.topics)
+        ends = await self.broker.end_offsets({tp for tp in self.positions.inputs if tp[0] in JOINED})
+        feeds.hear(rows, self._raw_counts, ends)
+        feeds.adopt(self.positions.next_offsets)
+        metrics.feeds(feeds.complete_to, self.clock())
 
     # Flushing
 
@@ -245,10 +351,15 @@ class Worker:
         be neither durable nor taken again.
         """
         loop = asyncio.get_running_loop()
+        told_s = 0.0
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
             started = loop.time()
+            if started - told_s >= self.settings.progress_interval_s:
+                told_s = started
+                self.positions.changed = True  # also where nothing was read: others wait for how far we are
+                await self.refresh_progress()
             await self.fire_deadlines()
             await self.flush()
             with contextlib.suppress(TimeoutError):
@@ -275,11 +386,13 @@ class Worker:
         pending, self._pending = self._pending, _nothing()
         self._in_flight = pending.records
         self.positions.changed = False
-        offsets = dict(self.positions.next_offsets)
+        read = self.positions.snapshot()
+        offsets = {tp: each.next_offset for tp, each in read.items()}
+        terms = self._terms()
         epochs = {number: partition.epoch for number, partition in self.partitions.items()}
         facts = self.store("write_facts", pending.facts) if pending.facts else None  # on its way while cases are judged
-        rows = self._judge(pending)
-        positions = self._position_rows(offsets)
+        rows = self._judge(pending, terms)
+        positions = self._position_rows(read, terms)
         try:
             if facts is not None:
                 await self._finished(facts, "write_facts", pending.facts, generation)
@@ -295,16 +408,19 @@ class Worker:
             self._in_flight = 0
             self._room.set()
             self.positions.resumed = self.clock()
+        self.positions.committed(offsets)
         self._after_commit(pending, rows)
         return True
 
-    def _judge(self, pending: Pending) -> list[VerdictRow]:
-        clock = self.clock()
-        now = self.positions.now(clock)
+    def _terms(self) -> join.Terms:
+        now = self.positions.now(self.clock())
+        return join.Terms(self.policy, now, self.feeds.progress(), self.feeds.proven(), self.settings.dashboard_url)
+
+    def _judge(self, pending: Pending, terms: join.Terms) -> list[VerdictRow]:
         rows: list[VerdictRow] = []
         for partition in self.partitions.values():
             dirty = partition.take_dirty()
-            judged = join.judge_dirty(partition, dirty, self.policy, now, clock, self.settings.dashboard_url)
+            judged = join.judge_dirty(partition, dirty, terms)
             if crowded := sum(entry.case.is_over_limit for entry in dirty.values()):
                 metrics.limit_hit("facts_per_case", crowded)
             rows.extend(judged.rows)
@@ -349,22 +465,28 @@ class Worker:
             cases=sum(len(partition.cases) for partition in self.partitions.values()),
             evicted=sum(partition.evict(allowed) for partition in self.partitions.values()),
         )
-        metrics.lags({tp: self.positions.lag(tp) for tp in self.positions.next_offsets})
+        metrics.lags({tp: read.lag for tp, read in self.positions.inputs.items()})
 
-    def _position_rows(self, offsets: Mapping[TopicPartition, int]) -> list[PositionRow]:
+    def _position_rows(self, read: Mapping[TopicPartition, Input], terms: join.Terms) -> list[PositionRow]:
         flushed_at = self.clock()
         return [
             PositionRow(
                 topic=topic,
-                topic_id="",
+                topic_id=each.topic_id,
                 partition=number,
-                next_offset=offset,
+                next_offset=each.next_offset,
                 epoch=self.partitions[number].epoch,
                 seq=self.partitions[number].next_seq(),
                 flushed_at=flushed_at,
-                lag=self.positions.lag((topic, number)),
+                lag=each.lag,
+                from_offset=each.from_offset,
+                committed_offset=each.committed_offset,
+                complete_to=each.complete_to,
+                appended_at=each.appended_at,
+                judged_to=terms.now,
+                proven=terms.proven,
             )
-            for (topic, number), offset in offsets.items()
+            for (topic, number), each in read.items()
             if number in self.partitions
         ]
 

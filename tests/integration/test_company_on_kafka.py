@@ -75,7 +75,7 @@ def _wait_until_quiet(client: Client, workers: list[WorkerProcess], dead_letters
         lag, letters, facts, rows, due = client.query(
             "SELECT (SELECT sum(lag) FROM positions FINAL), (SELECT count() FROM dead_letters FINAL),"
             " (SELECT count() FROM facts), (SELECT count() FROM verdict_history),"
-            " (SELECT count() FROM verdicts FINAL WHERE next_deadline <= now64(6))"
+            " (SELECT count() FROM open_cases FINAL WHERE next_deadline <= now64(6) OR notEmpty(awaiting))"
         ).first_row
         now = (facts, rows)
         if facts and lag == due == 0 and letters == dead_letters and now == before:

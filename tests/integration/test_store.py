@@ -1,6 +1,7 @@
 """The worker's Store against a real embedded store process."""
 
 import threading
+from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sinks.client import Client, Store, StoreUnavailable, connect
-from sinks.rows import DeadLetterRow, FactBatch, FactRow, PositionRow, VerdictRow
+from sinks.client import Client, Store, StoreUnavailable, connect, key_hash
+from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, VerdictRow
 from tests.fixtures_store import StoreProcess
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -279,33 +280,76 @@ def test_breaks_and_hops_read_as_tables(store: Store) -> None:
     assert rows(store.client, query) == [("INV-1", *hop), ("INV-2", *hop)]
 
 
-def test_stubs_are_the_newest_of_each_case_and_of_one_partition(store: Store) -> None:
+def test_a_stub_is_the_newest_of_its_case(store: Store) -> None:
     other_month = NOW - timedelta(days=70)
     store.write_verdicts([
         verdict_row(1, verdict(1), seq=1),
         verdict_row(1, verdict(1, "ok", (), next_deadline=None), seq=2, digest=5),
         verdict_row(2, verdict(2), seq=3, first_seen=other_month),
-        verdict_row(3, verdict(3), seq=4, partition=2),
     ])  # fmt: skip
-    stubs = {stub.case_key: stub for stub in store.stubs(1)}
-    assert stubs.keys() == {case_key(1), case_key(2)}
-    assert stubs[case_key(1)][1:] == (NOW, None, "ok", 5, 3)
+    found = store.verdicts_of([case_key(1), case_key(2), case_key(3)])
+    assert found.keys() == {case_key(1), case_key(2)}
+    assert found[case_key(1)][0][1:] == (NOW, None, "ok", 5, 3)
     deadline = datetime(2026, 3, 4, 5, 21, 7, 1, tzinfo=UTC)
-    assert stubs[case_key(2)][1:] == (other_month, deadline, "break", 2**63 + 2, 3)
-    assert [stub.case_key for stub in store.stubs(2)] == [case_key(3)]
-    assert list(store.stubs(3)) == []
+    assert found[case_key(2)][0][1:] == (other_month, deadline, "break", 2**63 + 2, 3)
 
 
-def test_seventy_thousand_stubs_stream(store: Store) -> None:
-    """More than one block; other calls go on while the stream is open."""
+def test_seventy_thousand_known_cases_are_a_sorted_hash_each(store: Store) -> None:
     raw = verdict(0)
     store.write_verdicts([
         verdict_row(0, raw.replace(b"INV-0", b"INV-%d" % number), seq=number) for number in range(70_000)
     ])  # fmt: skip
-    stream = store.stubs(1)
-    first = next(stream)
-    assert Store(connect(store.client.uri, store.client.database)).highest_epochs([1]) == {1: 0}
-    assert len({first.case_key, *(stub.case_key for stub in stream)}) == 70_000
+    store.write_verdicts([verdict_row(1, verdict(1), seq=90_000), verdict_row(2, verdict(90_000), seq=1, partition=2)])
+    known = array("Q", store.known(1))
+    keys = [key for (key,) in store.client.query("SELECT case_key FROM verdicts FINAL WHERE partition = 1").result_rows]
+    assert len(keys) == 70_000
+    assert list(known) == sorted(map(key_hash, keys))
+    assert list(array("Q", store.known(2))) == [key_hash(case_key(90_000))]
+    assert store.known(3) == b""
+
+
+def test_the_next_deadlines_of_open_cases_come_in_their_order(store: Store) -> None:
+    due = [f"2026-03-0{day}T00:00:00.000001Z" for day in range(1, 7)]
+    store.write_verdicts([verdict_row(n, verdict(n, next_deadline=due[n]), seq=n) for n in (5, 3, 1, 0, 2, 4)])
+    store.write_verdicts([
+        verdict_row(0, verdict(0, "ok", (), next_deadline=None), seq=7),
+        verdict_row(1, verdict(1, next_deadline=None), seq=8),
+        verdict_row(9, verdict(9, next_deadline=due[2]), seq=9, partition=2),
+    ])  # fmt: skip
+    moments = [datetime.fromisoformat(text) for text in due]
+    assert store.deadlines(1, moments[0], 3) == [(moments[n], case_key(n)) for n in (2, 3, 4)]
+    assert store.deadlines(1, moments[4], 3) == [(moments[n], case_key(n)) for n in (4, 5)]
+    assert store.deadlines(3, moments[0], 3) == []
+
+
+def test_cases_that_await_a_source_come_in_the_order_of_what_they_await(store: Store) -> None:
+    def awaiting(*awaited: tuple[str, int]) -> list[dict[str, str]]:
+        return [{"source": source, "until": f"2026-03-0{day}T00:00:00.000001Z"} for source, day in awaited]
+
+    store.write_verdicts([
+        verdict_row(1, verdict(1, awaiting=awaiting(("erp", 5), ("payments", 1))), seq=1),
+        verdict_row(2, verdict(2, awaiting=awaiting(("erp", 3))), seq=2),
+        verdict_row(3, verdict(3, awaiting=awaiting(("erp", 2))), seq=3),
+        verdict_row(4, verdict(4), seq=4),
+    ])  # fmt: skip
+    store.write_verdicts([verdict_row(3, verdict(3), seq=5)])
+    moments = {day: datetime(2026, 3, day, 0, 0, 0, 1, tzinfo=UTC) for day in (1, 3, 5)}
+    assert store.awaiting(1, "erp", 9) == [(moments[3], case_key(2)), (moments[5], case_key(1))]
+    assert store.awaiting(1, "erp", 1) == [(moments[3], case_key(2))]
+    assert store.awaiting(1, "payments", 9) == [(moments[1], case_key(1))]
+    assert store.awaiting(2, "erp", 9) == store.awaiting(1, "billing", 9) == []
+
+
+def test_open_cases_of_another_policy_are_found(store: Store) -> None:
+    store.write_verdicts([
+        verdict_row(1, verdict(1, policy="new"), seq=1),
+        verdict_row(2, verdict(2), seq=2),
+        verdict_row(3, verdict(3, "ok", ()), seq=3),
+        verdict_row(4, verdict(4), seq=4),
+    ])  # fmt: skip
+    assert store.judged_otherwise(1, "new", 9) == [case_key(2), case_key(4)]
+    assert store.judged_otherwise(1, "new", 1) == [case_key(2)]
+    assert store.judged_otherwise(2, "new", 9) == []
 
 
 def test_epochs_and_sequences_beyond_their_bits_are_refused(store: Store) -> None:
@@ -321,11 +365,24 @@ def test_epochs_and_sequences_beyond_their_bits_are_refused(store: Store) -> Non
 
 
 def test_positions_keep_the_newest_flush(store: Store) -> None:
-    newest = PositionRow("invoices", "id-1", 1, 500, epoch=2, seq=1, flushed_at=NOW, lag=7)
+    newest = PositionRow(
+        "invoices", "id-1", 1, 500, epoch=2, seq=1, flushed_at=NOW, lag=7, from_offset=12, committed_offset=490,
+        complete_to=NOW - timedelta(seconds=1), appended_at=NOW - timedelta(days=1), judged_to=NOW + timedelta(microseconds=1),
+        proven='{"erp":"2026-03-04T05:06:07Z"}',
+    )  # fmt: skip
     store.write_positions([newest, newest._replace(topic="postings", next_offset=2**40)])
     store.write_positions([newest._replace(epoch=1, seq=900, next_offset=9_999), newest._replace(partition=2)])
     assert store.positions(1) == {"invoices": newest, "postings": newest._replace(topic="postings", next_offset=2**40)}
     assert store.positions(0) == {}
+    assert sorted(store.progress(["invoices", "orders"])) == [newest, newest._replace(partition=2)]
+
+
+def test_a_gap_is_stored_once_however_often_it_is_told(store: Store) -> None:
+    gap = GapRow("raw.stripe", "id-1", 3, 100, 250, "worker-a", NOW)
+    store.write_gaps([gap])
+    store.write_gaps([gap])
+    query = "SELECT topic, topic_id, partition, from_offset, to_offset, worker, found_at FROM gaps FINAL"
+    assert rows(store.client, query) == [tuple(gap)]
 
 
 def test_dead_letters_keep_the_bytes_as_they_came(store: Store) -> None:

@@ -10,7 +10,7 @@ from sinks.client import Client
 from sinks.migrate import FOLDER, MigrationError, migrate, pending
 from tests.fixtures_store import StoreProcess
 
-NAMES = ["0001_facts", "0002_verdicts", "0003_dead_letters", "0004_progress"]
+NAMES = ["0001_facts", "0002_verdicts", "0003_dead_letters", "0004_progress", "0005_completeness"]
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def test_a_fresh_store_gets_its_database_and_all_tables(client: Client) -> None:
         "dead_letters",
         "positions",
         "epochs",
+        "gaps",
     }
 
 

@@ -58,9 +58,10 @@ def judged_facts(client: Client) -> int:
     return int(client.query("SELECT sum(facts) FROM verdicts FINAL").first_row[0])
 
 
-def deadlines_due(client: Client) -> int:
-    """Verdicts judged while catching up, whose deadline has come by the clock and has not fired yet."""
-    return int(client.query("SELECT count() FROM verdicts FINAL WHERE next_deadline <= now64(6)").first_row[0])
+def unsettled(client: Client) -> int:
+    """Open cases judged while catching up: their deadline has come and has not fired yet, or they await a source."""
+    query = "SELECT count() FROM open_cases FINAL WHERE next_deadline <= now64(6) OR notEmpty(awaiting)"
+    return int(client.query(query).first_row[0])
 
 
 def distinct_facts(cases: int) -> int:
@@ -74,7 +75,7 @@ def settled(client: Client, records: int, cases: int, workers: list[WorkerProces
     def done() -> bool:
         for worker in workers:
             assert worker.exit_code() is None, worker.log.read_text()[-3000:]
-        return facts_in(client) == records and judged_facts(client) == expected and not deadlines_due(client)
+        return facts_in(client) == records and judged_facts(client) == expected and not unsettled(client)
 
     wait_for(done, f"{records} records in verdicts")
 

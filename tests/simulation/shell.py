@@ -6,6 +6,7 @@ and `after` are called around every store call and may raise, so a test can end 
 """
 
 import asyncio
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,10 @@ import msgspec
 from canonical import records
 from canonical.events import Event
 from matching.policy import load
-from sinks.rows import FactRow, PositionRow, Stub, VerdictRow
+from sinks.client import key_hash
+from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow
 from streams.partitioner import partition_of
-from streams.ports import NotOwner, Outbound
+from streams.ports import Contact, NotOwner, Outbound
 from streams.settings import Settings
 from streams.topics import JOINED
 from streams.transport import Batch
@@ -51,6 +53,8 @@ class Kafka:
         self.partitions = {topic: partitions for topic in (*JOINED, *(f"raw.{name}" for name in sources))}
         self.logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
         self.group_offsets: dict[tuple[str, int], int] = {}
+        self.begins: dict[tuple[str, int], int] = {}
+        self.births: dict[str, int] = defaultdict(int)
         self.generation = 0
         self.published: list[Outbound] = []
         self.calls: list[str] = []
@@ -65,6 +69,13 @@ class Kafka:
             )
         )  # fmt: skip
 
+    def recreate(self, topic: str) -> None:
+        """Deleted and made anew: its log is empty, its id another one, and the group's offsets of it are gone."""
+        self.births[topic] += 1
+        for tp in [tp for tp in {*self.logs, *self.group_offsets} if tp[0] == topic]:
+            self.logs.pop(tp, None)
+            self.group_offsets.pop(tp, None)
+
     def send(self, *events: Event) -> None:
         for event in events:
             self.append(*records.record(event))
@@ -75,8 +86,14 @@ class Kafka:
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         return {tp: len(self.logs[tp]) for tp in partitions}
 
+    async def start_offsets(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        return {tp: self.begins.get(tp, 0) for tp in partitions}
+
+    async def topic_ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        return {topic: f"id-{topic}-{self.births[topic]}" for topic in topics}
+
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
-        return {topic: self.partitions[topic] for topic in topics}
+        return {topic: self.partitions.get(topic, 0) for topic in topics}
 
     async def commit(self, offsets: Mapping[tuple[str, int], int], generation: int) -> None:
         self.calls.append("commit")
@@ -103,6 +120,7 @@ class ClickHouse:
         self.letters: dict[tuple[str, int, int], Any] = {}
         self.position_rows: dict[tuple[str, int], PositionRow] = {}
         self.metas: dict[str, str] = {}
+        self.gaps: list[GapRow] = []
         self.calls: list[str] = []
         self.before: Callable[[str], Any] = lambda method: None
         self.after: Callable[[str], Any] = lambda method: None
@@ -147,8 +165,35 @@ class ClickHouse:
     def set_meta(self, key: str, value: str) -> None:
         self.metas[key] = value
 
-    def stubs(self, partition: int) -> list[Stub]:
-        return [_stub(row) for row in self.final().values() if row.partition == partition]
+    def progress(self, topics: Sequence[str]) -> list[PositionRow]:
+        return [row for (topic, _), row in self.position_rows.items() if topic in topics]
+
+    def write_gaps(self, rows: Sequence[GapRow]) -> None:
+        self.gaps.extend(rows)
+
+    def known(self, partition: int) -> bytes:
+        keys = {msgspec.json.decode(row.raw)["correlation_id"] for row in self.rows if row.partition == partition}
+        return array("Q", sorted(map(key_hash, keys))).tobytes()
+
+    def deadlines(self, partition: int, since: datetime, limit: int) -> list[tuple[datetime, str]]:
+        open_cases = ((_time(verdict["next_deadline"]), key) for key, verdict in self._open(partition))
+        return sorted((at, key) for at, key in open_cases if at is not None and at >= since)[:limit]
+
+    def awaiting(self, partition: int, source: str, limit: int) -> list[tuple[datetime, str]]:
+        waiting = (
+            (datetime.fromisoformat(awaited["until"]), key)
+            for key, verdict in self._open(partition)
+            for awaited in verdict.get("awaiting", ())
+            if awaited["source"] == source
+        )
+        return sorted(waiting)[:limit]
+
+    def judged_otherwise(self, partition: int, policy: str, limit: int) -> list[str]:
+        return sorted(key for key, verdict in self._open(partition) if verdict["policy"] != policy)[:limit]
+
+    def _open(self, partition: int) -> list[tuple[str, Any]]:
+        found = ((key, row.partition, msgspec.json.decode(row.raw)) for key, row in self.final().items())
+        return [(key, verdict) for key, number, verdict in found if number == partition and verdict["outcome"] != "ok"]
 
     def verdicts_of(self, keys: Sequence[str]) -> dict[str, tuple[Stub, bytes]]:
         final = self.final()
@@ -206,16 +251,22 @@ class Rig:
             await worker.assigned(mine, self.kafka.generation)
 
     async def read(self, worker: Worker, at_once: int = 1000) -> None:
-        """Gives the worker everything it has not read yet, in batches."""
+        """Gives the worker everything it has not read yet, in batches, and tells it that there is no more."""
         for tp in sorted(worker.positions.next_offsets):
             log = self.kafka.logs[tp]
             while (start := worker.positions.next_offsets.get(tp, len(log))) < len(log):
                 batch = log[start : start + at_once]
                 await worker.receive(Batch(*tp, batch, len(log), worker.generation or 0))
+            contact = Contact(len(log), len(log), len(log), self.clock())
+            worker.heard({tp: contact}, worker.generation or 0)
 
     async def settle(self, worker: Worker, rounds: int = 3) -> None:
-        """Reads and flushes until nothing is left (intake's output is read in the next round)."""
+        """Reads and flushes until nothing is left: intake's output is read in the next round, progress comes after it."""
         for _ in range(rounds):
+            await self.read(worker)
+            worker.positions.changed = True
+            await worker.flush()
+            await worker.refresh_progress()
             await self.read(worker)
             await worker.fire_deadlines()
             await worker.flush()
@@ -260,8 +311,11 @@ async def _maybe(result: Any) -> None:
 
 def _stub(row: VerdictRow) -> Stub:
     verdict = msgspec.json.decode(row.raw)
-    deadline = verdict["next_deadline"]
     return Stub(
-        verdict["correlation_id"], row.first_seen, datetime.fromisoformat(deadline) if deadline else None,
-        verdict["outcome"], row.digest, verdict["facts"],
+        verdict["correlation_id"], row.first_seen, _time(verdict["next_deadline"]), verdict["outcome"], row.digest,
+        verdict["facts"],
     )  # fmt: skip
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -34,11 +34,20 @@ def test_a_file_of_ones_own_says_only_what_differs() -> None:
 
 
 def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
-    policy = load("[hops.invoice_to_posting.entities.acme-de]\ntarget_s = 86_400\nawaits = 'sap'\n[hops.invoice_to_payment.entities.acme-de]\nterms_days = 14")  # fmt: skip
+    policy = load("[hops.invoice_to_posting.entities.acme-de]\ntarget_s = 86_400\nawaits = 'sap'\n[hops.invoice_to_payment.entities.acme-de]\nterms_days = 14\n[feeds.sap]\nsources = []\nheartbeat_s = 60")  # fmt: skip
     own, other = (policy.terms.hops[entity].invoice_to_posting for entity in ("acme-de", "acme-us"))
     assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
     assert (other.target_s, other.awaits) == (900, "erp")
     assert [policy.terms.hops[entity].invoice_to_payment.terms.days for entity in ("acme-de", "acme-us")] == [14, 30]
+
+
+def test_a_hop_that_awaits_a_feed_nobody_describes_is_refused() -> None:
+    for text in (
+        "[hops.invoice_to_posting]\nawaits = 'sap'",
+        "[hops.invoice_to_posting.entities.acme-de]\nawaits = 'sap'",
+    ):
+        with pytest.raises(PolicyError, match=r"invoice_to_posting.*awaits: there is no \[feeds.sap\]"):
+            load(text)
 
 
 def test_a_system_expects_what_the_default_does_and_what_it_says() -> None:
