@@ -204,6 +204,30 @@ def send(
 
 
 @app.command()
+def heartbeat(source: SourceName, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> None:
+    """Mark that SOURCE has sent everything up to now, on every partition of raw.SOURCE.
+
+    For a source whose feed has a heartbeat_s in policy; run it after each delivery, and where there is nothing to send.
+
+    Example: tieout heartbeat xero_tables
+    """
+    from sources.registry import SOURCES
+    from streams import sender
+    from streams.doctor import Unreachable, reach_broker
+    from streams.topics import raw_topic
+
+    if source not in SOURCES:
+        _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    topic = raw_topic(source)
+    with _mistakes(Unreachable, sender.NoTopic):
+        reach_broker(bootstrap)
+        sent = sender.mark(sender.producer(bootstrap, topic), topic)
+    _say(f"marked {sent.delivered} partitions of {topic}, {sent.failures.total()} failed")
+    if sent.failures:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
 def worker(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     store: StoreUrl = DEFAULT_STORE,

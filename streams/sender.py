@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import KafkaException, Producer
 
+from streams.intake import HEARTBEAT
 from streams.publisher import producer_config
 from streams.topics import raw_topic
 
@@ -87,6 +88,17 @@ def produce(made: Producer, topic: str, message: Message, sent: Sent) -> None:
         else:
             made.poll(0)
             return
+
+
+def mark(made: Producer, topic: str) -> Sent:
+    """A heartbeat onto every partition: its source has sent everything up to here (streams.feeds)."""
+    sent = Sent()
+    for partition in made.list_topics(topic, timeout=METADATA_TIMEOUT_S).topics[topic].partitions:
+        made.produce(topic, b"", partition=partition, headers=[(HEARTBEAT, b"")], on_delivery=sent.told)
+    left = made.flush(FLUSH_TIMEOUT_S)
+    if left:
+        sent.failures["not acknowledged in time"] += left
+    return sent
 
 
 class Delivery(Protocol):

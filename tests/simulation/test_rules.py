@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical import records
+from canonical.events import Event
 from matching.judge import Progress, judge
+from matching.policy import load
 from matching.verdict import encode, parts, whole
 from streams.join import restore
 from streams.memory import Partition
 from streams.partitioner import partition_of
-from streams.ports import InvariantBroken
+from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
 from streams.worker import Worker
-from tests.simulation.shell import Killed, Rig, document, life
+from tests.simulation.shell import START, Killed, Rig, document, life
 
 KEY = "invoice:acme-us:billing:1"
 
@@ -380,6 +384,183 @@ async def test_restored_case_is_judged_as_if_it_had_never_left() -> None:
     assert parts(judge(partition.cases[KEY].case, rig.policy, rig.store.final()[KEY].judged_at, Progress({})))[0] == raw
 
 
+# E11: what is missing while its source is behind is unproven; append times and heartbeats tell, never event times
+
+
+def states(rig: Rig, key: str = KEY) -> dict[str, str]:
+    return {hop["name"]: hop["state"] for hop in rig.store.verdicts()[key]["hops"]}
+
+
+async def two_workers(rig: Rig) -> tuple[Worker, Worker]:
+    """(the one that holds KEY, the other)"""
+    workers = [rig.worker(name) for name in ("a", "b")]
+    await rig.assign(*workers)
+    home = partition_of(KEY.encode(), 2)
+    return workers[home], workers[1 - home]
+
+
+@scenario
+async def test_what_is_missing_while_another_workers_input_is_behind_is_no_break_until_it_has_caught_up() -> None:
+    rig = Rig()
+    owner, other = await two_workers(rig)
+    rig.kafka.send(document("invoice", 1))
+    rig.clock.advance(hours=25)
+    await rig.settle(owner)
+    assert states(rig)["invoice_to_posting"] == "unproven"
+    assert rig.store.verdicts()[KEY]["breaks"] == []
+    await rig.settle(other)
+    await rig.settle(owner)
+    assert states(rig)["invoice_to_posting"] == "missing"
+
+
+@scenario
+async def test_posting_that_was_in_the_other_workers_input_ties_out_without_a_break_in_between() -> None:
+    rig = Rig()
+    owner, other = await two_workers(rig)
+    rig.kafka.send(document("invoice", 1))
+    from canonical.records import encode as encode_event
+
+    for tp in ((topic, number) for topic in ("raw.canonical",) for number in (0, 1)):
+        if tp in other.positions.next_offsets:
+            rig.kafka.append(tp[0], b"x", encode_event(document("posting", 1)), partition=tp[1])
+    rig.clock.advance(hours=25)
+    await rig.settle(owner)
+    await rig.settle(other)
+    await rig.settle(owner)
+    assert states(rig)["invoice_to_posting"] == "met"
+    assert _told(rig) == []
+
+
+@scenario
+async def test_source_that_marks_its_topic_is_complete_up_to_its_last_mark_alone() -> None:
+    rig = Rig()
+    rig.policy = load("[feeds.erp]\nsources = ['canonical']\nheartbeat_s = 60")
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    rig.clock.advance(hours=25)
+    await rig.settle(worker)
+    assert states(rig)["invoice_to_posting"] == "unproven", "silence was taken for a proof"
+    rig.kafka.append("raw.canonical", b"", b"", partition=0, headers=[("tieout-heartbeat", b"")])
+    await rig.settle(worker)
+    assert states(rig)["invoice_to_posting"] == "unproven", "one partition was taken for all"
+    rig.kafka.append("raw.canonical", b"", b"", partition=1, headers=[("tieout-heartbeat", b"")])
+    await rig.settle(worker)
+    assert states(rig)["invoice_to_posting"] == "missing"
+    assert rig.store.letters == {}, "a heartbeat is no record that failed"
+
+
+@scenario
+async def test_event_dated_ahead_completes_nothing() -> None:
+    rig = Rig()
+    rig.policy = load("[feeds.erp]\nsources = ['canonical']\nheartbeat_s = 60")
+    worker = await start(rig)
+    from canonical.records import encode as encode_event
+
+    rig.kafka.send(document("invoice", 1))
+    for number in (0, 1):
+        ahead = document("invoice", 70 + number, rig.clock.now + timedelta(hours=23))
+        rig.kafka.append("raw.canonical", b"", encode_event(ahead), partition=number)
+    appended_at = rig.clock.now
+    rig.clock.advance(hours=1)
+    await rig.settle(worker)
+    assert worker.feeds.complete_to["erp"] == appended_at
+    assert states(rig)["invoice_to_posting"] == "unproven"
+
+
+@scenario
+async def test_new_owner_neither_closes_nor_opens_what_was_proven_before() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.clock.advance(hours=1)
+    await rig.settle(worker)
+    told = len(_told(rig))
+    rig.kafka.send(document("invoice", 1))
+    again = await start(rig, "b")
+    await rig.read(again)
+    await again.flush()
+    assert states(rig)["invoice_to_posting"] == "late"
+    assert len(_told(rig)) == told
+
+
+@scenario
+async def test_a_broker_that_does_not_answer_proves_nothing() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.clock.advance(hours=25)
+    await worker.refresh_progress()
+    await worker.fire_deadlines()
+    await worker.flush()
+    assert states(rig)["invoice_to_posting"] == "waiting"
+    await rig.settle(worker)
+    assert states(rig)["invoice_to_posting"] == "missing"
+
+
+@scenario
+async def test_marker_at_the_end_of_a_log_is_passed_over_and_holds_nothing_back() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    tp, log = next((tp, log) for tp, log in rig.kafka.logs.items() if log)
+    assert worker.generation is not None
+    worker.heard({tp: Contact(len(log), len(log) + 1, len(log) + 1, rig.clock.now)}, worker.generation)
+    await worker.flush()
+    assert rig.kafka.group_offsets[tp] == len(log) + 1
+    assert worker.positions.lag(tp) == 0
+
+
+# E15: what the log no longer holds is proven by what was read in one run, or is a gap
+
+
+@scenario
+async def test_records_that_the_log_dropped_before_they_were_read_are_a_gap() -> None:
+    rig = Rig(partitions=1)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    await rig.settle(worker)
+    rig.kafka.send(*(document("invoice", number) for number in range(5, 12)))
+    rig.kafka.begins["invoices", 0] = 9
+    again = await start(rig, "b")
+    assert again.start_offsets["invoices", 0] == 9
+    (gap,) = rig.store.gaps
+    assert (gap.topic, gap.partition, gap.from_offset, gap.to_offset) == ("invoices", 0, 5, 9)
+    await rig.settle(again)
+    assert rig.store.position_rows["invoices", 0].from_offset == 9
+    assert rig.store.position_rows["invoices", 0].next_offset == 12
+
+
+@scenario
+async def test_records_dropped_after_they_were_read_are_no_gap() -> None:
+    rig = Rig(partitions=1)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    await rig.settle(worker)
+    rig.kafka.begins["invoices", 0] = 3
+    rig.kafka.group_offsets.clear()
+    again = await start(rig, "b")
+    assert rig.store.gaps == []
+    await rig.settle(again)
+    assert rig.store.position_rows["invoices", 0].from_offset == 0
+
+
+@scenario
+async def test_topic_made_anew_is_read_from_its_beginning() -> None:
+    rig = Rig(partitions=1)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    await rig.settle(worker)
+    rig.kafka.recreate("invoices")
+    rig.kafka.send(document("invoice", 77))
+    again = await start(rig, "b")
+    await rig.settle(again)
+    assert "invoice:acme-us:billing:77" in rig.store.verdicts()
+    assert rig.store.gaps == []
+
+
 # E12: only the owner writes
 
 
@@ -392,6 +573,81 @@ async def test_batch_of_an_old_generation_is_ignored() -> None:
     await worker.receive(Batch(*tp, log, 1, 0))
     assert await worker.flush() is False
     assert rig.store.facts == {}
+
+
+def written_by_others(rig: Rig, *kinds: str) -> None:
+    from canonical.records import encode as encode_event
+
+    for offset, kind in enumerate(kinds):
+        event = document(kind, 1)
+        rig.store.facts[KEY, "backfill.1", 0, offset] = encode_event(event)
+
+
+def touched() -> Event:
+    data = {"entity": "acme-us", "document_id": "1"}
+    return records.make("case.touched", id="touched:1", source="backfill", subject="1", time=START, correlationid=KEY, data=data)  # fmt: skip
+
+
+@scenario
+async def test_facts_that_a_bulk_writer_stored_are_judged_once_he_says_so() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    written_by_others(rig, "invoice", "posting", "payment", "application")
+    rig.kafka.send(touched())
+    await rig.settle(worker)
+    assert outcome(rig) == "ok"
+    assert rig.store.verdicts()[KEY]["facts"] == 4, "a touch is no fact"
+
+
+@scenario
+async def test_facts_that_a_bulk_writer_stored_join_those_in_memory_and_the_same_fact_counts_once() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    written_by_others(rig, "invoice", "posting")
+    rig.kafka.send(touched())
+    await rig.settle(worker)
+    rig.kafka.send(document("payment", 1), document("application", 1))
+    await rig.settle(worker)
+    assert outcome(rig) == "ok"
+    assert rig.store.verdicts()[KEY]["facts"] == 4
+
+
+# E14: retention drops facts, never what was counted
+
+
+@scenario
+async def test_case_whose_facts_are_no_longer_kept_says_so_and_is_no_break() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*life(1)[:3])
+    await rig.settle(worker)
+    rig.store.facts = {place: raw for place, raw in rig.store.facts.items() if place[1] != "invoices"}
+    again = await start(rig, "b")
+    rig.kafka.send(life(1)[3])
+    await rig.settle(again)
+    verdict = rig.store.verdicts()[KEY]
+    assert (verdict["outcome"], verdict["breaks"], verdict["facts"]) == ("pending", [], 4)
+    assert all("history_incomplete" in control["reason"] for control in verdict["controls"])
+
+
+# E16: another policy judges what is open again
+
+
+@scenario
+async def test_open_cases_are_judged_again_by_a_new_policy_without_a_new_fact() -> None:
+    rig = Rig(deadlines_per_flush=2)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(7)), *life(8))
+    await rig.settle(worker)
+    rig.policy = load("[hops.invoice_to_posting]\ntarget_s = 60")
+    again = await start(rig, "b")
+    rig.clock.advance(minutes=2)
+    await rig.settle(again, rounds=6)
+    open_cases = [verdict for verdict in rig.store.verdicts().values() if verdict["outcome"] != "ok"]
+    assert {verdict["policy"] for verdict in open_cases} == {rig.policy.hash}
+    assert {hop["state"] for verdict in open_cases for hop in verdict["hops"] if hop["name"] == "invoice_to_posting"} == {"late"}  # fmt: skip
 
 
 # E13: outbound ids say what happened, are acknowledged before the commit, and are the same when sent again
@@ -449,6 +705,23 @@ async def test_missing_posting_is_found_when_nothing_more_arrives() -> None:
     rig.clock.advance(hours=25)
     await rig.settle(worker)
     assert "missing_posting" in {found["class"] for found in rig.store.verdicts()[KEY]["breaks"]}
+
+
+@scenario
+async def test_deadlines_beyond_those_kept_in_memory_fire_all_the_same() -> None:
+    rig = Rig(deadlines_kept=4, cached_cases=0)
+    worker = await start(rig)
+    for number in range(30):
+        rig.kafka.send(document("invoice", number, rig.clock.now))
+        await rig.settle(worker, rounds=1)
+        rig.clock.advance(seconds=10)
+    assert max(len(partition.deadlines) for partition in worker.partitions.values()) <= 4
+    again = await start(rig, "b")
+    for hours in (1, 25):
+        rig.clock.advance(hours=hours)
+        await rig.settle(again, rounds=12)
+        state = {1: "late", 25: "missing"}[hours]
+        assert {states(rig, key)["invoice_to_posting"] for key in rig.store.verdicts()} == {state}
 
 
 @scenario

@@ -21,7 +21,20 @@ from canonical.events import EVENTS
 
 ROOT = Path(__file__).parents[2]
 TIEOUT = [sys.executable, "-m", "tieout"]
-COMMANDS = ("demo", "schema", "map", "reconcile", "send", "worker", "store", "dashboard", "topics", "migrate", "doctor")
+COMMANDS = (
+    "demo",
+    "schema",
+    "map",
+    "reconcile",
+    "send",
+    "worker",
+    "store",
+    "dashboard",
+    "topics",
+    "migrate",
+    "doctor",
+    "heartbeat",
+)
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
 

@@ -20,7 +20,9 @@ def test_a_migration_that_was_cut_off_can_be_run_again() -> None:
                 r"(CREATE .*?\bIF NOT EXISTS|ALTER .*?\bIF NOT EXISTS|ALTER .*?\bMODIFY QUERY)\b", statement, re.DOTALL
             ), statement
         for statement in statements(migration.down):
-            assert re.match(r"(DROP .*?\bIF EXISTS|ALTER .*?\bIF EXISTS|ALTER .*?\bMODIFY QUERY)\b", statement, re.DOTALL), statement
+            assert re.match(
+                r"(DROP .*?\bIF EXISTS|ALTER .*?\bIF EXISTS|ALTER .*?\bMODIFY QUERY)\b", statement, re.DOTALL
+            ), statement
 
 
 def test_every_table_that_is_written_is_synced_to_disk_before_the_answer() -> None:
