@@ -170,8 +170,8 @@ class View:
         stated_base = self.document.data.base_currency
         if ledger.is_other_currency or (stated_base is not None and ledger.base_currency != stated_base):
             return "currency"
-        if not ledger.control_lines:
-            return "no_control_line"
+        if not ledger.control_lines and self.document.data.total_minor:
+            return "no_control_line"  # a document that comes to nothing moves no balance, and its posting needs none
         if ledger.net_minor is None:
             return self._cause_in_base(ledger)
         if abs(ledger.net_minor - self.total_minor) > self.policy.tolerance.amount_minor:

@@ -242,7 +242,12 @@ def _tax_of(view: View, ledger: Ledger, tax_minor: int) -> Answer | None:
     if ledger.base_tax_minor is None or not conversion.is_known:
         return _TAX_NO_RATE
     expected = conversion.base(tax_minor)
-    rounding = ledger.tax_lines * max(1, view.policy.tolerance.fx_minor)  # each line was rounded on its own
+    taxed = sum(
+        1 for posting in ledger.postings for line in posting.data.lines if line.role not in (ledger.role, "tax")
+    )
+    rounding = max(ledger.tax_lines, taxed) * max(
+        1, view.policy.tolerance.fx_minor
+    )  # each line's was rounded on its own
     if abs(ledger.base_tax_minor - expected) <= conversion.tolerance(expected, rounding):
         return None
     return _tax_differs(view, ledger, rounded(expected), ledger.base_tax_minor, ledger.base_currency)

@@ -1,12 +1,23 @@
 """Does the ledger say what the document says?"""
 
+from typing import Any
+
 import pytest
 
-from tests.scenarios.books import Row, applied, check, invoice, payment, posting, reversal, void
+from tests.scenarios.books import Row, applied, check, invoice, payment, posting, reversal, tell, void
 
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))
 EUR = {"currency": "EUR", "rate": "0.920000", "rate_direction": "document_per_base", "base_currency": "USD"}
 PAID_EUR = (payment("120.00", currency="EUR"), applied("120.00", currency="EUR"))
+
+
+def in_base(*lines: tuple[str, int]) -> Any:
+    """A posting in base currency alone, line by line."""
+    return tell(
+        "posting.recorded", "je_1", "1m", system="erp", ledger="main", document_type="invoice", posting_kind="document",
+        base_currency="USD", lines=[{"role": role, "base_minor": amount_minor} for role, amount_minor in lines],
+    )  # fmt: skip
+
 
 ROWS = (
     # Amount.
@@ -33,6 +44,8 @@ ROWS = (
         posting("30.00", "1d+5m", document="je_2"), payment("150.00"), applied("150.00")), "40d", "ok"),
     Row("the higher version stands, whichever came last", (invoice("150.00", "0", version=2, id="billing:in_1:v2"),
         invoice("120.00", "1h", version=1, id="billing:in_1:v1"), posting("150.00"), payment("150.00"), applied("150.00")), "40d", "ok"),
+    Row("nothing to pay: a line and what is taken off it again, and none on the receivable", (invoice("0"),
+        in_base(("revenue", -12000), ("revenue", 12000))), "40d", "ok", controls={"amount": "pass"}),
     # Balance.
     Row("debits are not credits", (invoice("120.00"), posting("120.00", rest="100.00")), "1h", "break", "amount", "20.00",
         controls={"balance": "fail", "amount": "pass"}),
@@ -71,6 +84,10 @@ ROWS = (
         "4d", "break", "missing_application", "120.00"),
     Row("paid in another currency where nothing applies", (invoice("120.00"), posting("120.00"), payment("120.00", currency="EUR")),
         "2d", "break", "currency", "120.00", policy="[expect.billing]\napplication = false"),
+    Row("tax in base currency: that of three lines was rounded on each", (invoice("120.00", tax="20.00", **EUR), in_base(("receivable", 13043),
+        ("revenue", -3621), ("revenue", -3623), ("revenue", -3623), ("tax", -2176)), *PAID_EUR), "40d", "ok", controls={"tax": "pass"}),
+    Row("tax in base currency: of one line, two cents are no rounding", (invoice("120.00", tax="20.00", **EUR), in_base(("receivable", 13043),
+        ("revenue", -10867), ("tax", -2176))), "1h", "break", "tax", "0.02"),
     # FX.
     Row("base amount is total / rate", (invoice("120.00", **EUR), posting("120.00", currency="EUR", base="130.43"), *PAID_EUR), "40d", "ok",
         controls={"fx": "pass", "amount": "pass"}),
