@@ -7,6 +7,7 @@
 - Nothing is repaired: an integer is an integer (a text "10.00" or true is refused), a moment is unix seconds.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,10 +21,13 @@ from canonical.records import MAX_RECORD_BYTES
 
 Record = dict[str, Any]
 
+TRUE, FALSE = {"true", "t", "1", "yes", "y"}, {"false", "f", "0", "no", "n"}  # as tables write them, in small letters
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_UNIX_S = 253_402_300_800  # the year 10000, past which a datetime cannot go
-_MAX_NOTE_CHARS = 4_000
+_MAX_NOTE_CHARS, _MAX_NAME_CHARS = 4_000, 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -47,10 +51,20 @@ def parse(body: bytes) -> Record:
     try:
         record = _decoder.decode(body)
     except (ValueError, RecursionError, ArithmeticError) as error:
+        if not _is_utf8(body):
+            raise Refused("mapping", "the record is not UTF-8 text; have its file written in UTF-8") from None
         raise Refused("mapping", f"the record is not JSON ({error}); it was cut off or is of another source") from None
     if not isinstance(record, dict):
         raise Refused("mapping", f"the record is a JSON {kind_of(record)}, not an object; send one document a record")
     return record
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def kind_of(value: Any) -> str:
@@ -80,6 +94,18 @@ def known_currency(value: str, label: str) -> str:
 def note(value: str | None) -> str | None:
     """Text for people only (descriptions, reasons): NUL removed, cut at 4,000 characters; nothing is matched on it."""
     return None if value is None else value.replace("\x00", "")[:_MAX_NOTE_CHARS]
+
+
+def check_columns(row: "Fields") -> None:
+    """Refuses a row of a table that could not be laid under its header (sources.records)."""
+    if "cells" in row.values and "columns" in row.values:
+        row.refuse(f"the row has {shown(row.values['cells'])} cells for {shown(row.values['columns'])} columns; a separator is missing or unquoted")  # fmt: skip
+
+
+def label(value: str | None) -> str | None:
+    """A name for people only, as it may stand in an event: one line of at most 200 characters."""
+    text = _CONTROL.sub(" ", value or "").strip()[:_MAX_NAME_CHARS]
+    return text or None
 
 
 class Fields:

@@ -22,7 +22,7 @@ from decimal import Decimal
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.money import MoneyError, to_minor
-from sources.fields import Fields, Record, parse, shown
+from sources.fields import Fields, Record, check_columns, parse, shown
 from sources.origin import Origin
 
 SYSTEM = "receivables_csv"
@@ -36,7 +36,7 @@ _YES, _NO = {"yes", "y", "true"}, {"no", "n", "false", ""}
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
     record = parse(body)
     row = Fields(_trimmed(record), f"receivables_csv row {shown(record.get('invoiceNumber'))}")
-    _check_columns(row)
+    check_columns(row)
     if not row.has("countryCode"):
         row.refuse("countryCode is empty: say which entity the invoice belongs to", "master_data")
     origin = Origin(SYSTEM, row.text("countryCode"), traceparent)
@@ -102,11 +102,6 @@ def _tell(row: Fields, origin: Origin, event_type: str, transition: str, day: da
 
 def _trimmed(record: Record) -> Record:
     return {name: value.strip() if isinstance(value, str) else value for name, value in record.items()}
-
-
-def _check_columns(row: Fields) -> None:
-    if "cells" in row.values and "columns" in row.values:
-        row.refuse(f"the row has {shown(row.values['cells'])} cells for {shown(row.values['columns'])} columns; a separator is missing or unquoted")  # fmt: skip
 
 
 def _day(row: Fields, name: str) -> date:

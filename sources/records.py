@@ -7,7 +7,7 @@
 - JSON: JSON lines (told by .jsonl, .ndjson, or by lines that are whole values), or one document of up to
   MAX_DOCUMENT_BYTES: an object, an array, Stripe's {"object": "list", "data": [...]} or its fixtures' {"resources":
   {...}}, which are taken apart. A record's bytes are the file's own.
-- CSV and table extracts: a row (or a header row with its lines) becomes one JSON object of texts.
+- CSV and table extracts (CSV or JSON lines): a row, or a header row with its lines, becomes one JSON object of texts.
 - `line` is the line in a line-based file, otherwise the ordinal in its document; both from 1.
 """
 
@@ -18,9 +18,10 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +29,7 @@ from canonical.dead_letters import DeadLetter
 from canonical.events import Event, Failure
 from canonical.money import EXPONENTS
 from canonical.records import MAX_RECORD_BYTES
+from sources.fields import FALSE, TRUE
 
 Splitter = Callable[[bytes], list[bytes]]
 
@@ -192,6 +194,7 @@ class _Wrapper(msgspec.Struct):
 
 _arrays = msgspec.json.Decoder(list[msgspec.Raw])
 _wrappers = msgspec.json.Decoder(_Wrapper)
+_objects = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 def _parts(body: bytes) -> list[bytes]:
@@ -282,15 +285,25 @@ def _encode(row: Mapping[str, object]) -> bytes:
 _TABLES = {
     "invoices": ("invoices", "invoice"),
     "invoice_lines": ("invoice_lines", "invoice_line_items", "invoice_line_item", "invoice_line"),
+    "credit_notes": ("credit_notes", "credit_note"),
+    "credit_note_lines": ("credit_note_lines", "credit_note_line_items", "credit_note_line_item", "credit_note_line"),
     "journals": ("journals", "journal"),
     "journal_lines": ("journal_lines", "journal_line"),
     "accounts": ("accounts", "account"),
     "organizations": ("organizations", "organisations", "organization", "organisation"),
 }
-_HEADERS = {"invoices": ("invoice_lines", "invoice_id"), "journals": ("journal_lines", "journal_id")}
-_LINE_IDS = {"invoice_lines": "line_item_id", "journal_lines": "journal_line_id"}
+_HEADERS = {
+    "invoices": ("invoice_lines", "invoice_id"),
+    "credit_notes": ("credit_note_lines", "credit_note_id"),
+    "journals": ("journal_lines", "journal_id"),
+}
+_LINE_IDS = {"invoice_lines": "line_item_id", "credit_note_lines": "line_item_id", "journal_lines": "journal_line_id"}
 _CONTROLS = {"receivable": ("ACCREC", "ACCRECPAYMENT"), "payable": ("ACCPAY", "ACCPAYPAYMENT")}
+_CONTROL_TYPES = {"CURRENT", "CURRLIAB", ""}  # of Xero's receivable and payable; unknown where no table says
 _SYSTEM_CONTROLS = {"DEBTORS": "receivable", "CREDITORS": "payable"}
+_NULLS = {"NULL", "null", "\\N"}  # how databases write an empty cell into a CSV file
+_DELIVERY = {"_fivetran_synced", "_fivetran_start", "_fivetran_end"}  # when a row was copied, nothing of what it says
+_WITHOUT_RATE = {"DRAFT", "SUBMITTED", "DELETED"}
 _SCHEMA = """
     CREATE TABLE headers (kind TEXT, id TEXT, organisation TEXT, source_type TEXT, source_id TEXT);
     CREATE TABLE lines (kind TEXT, header TEXT, line_id TEXT, account TEXT, amount TEXT, body TEXT, at INTEGER);
@@ -320,8 +333,9 @@ _STANDING = """
 def read_xero_tables(paths: Iterable[str]) -> Iterator[RawRecord]:
     """One record an invoice or journal, joined with its lines, their accounts and what only the whole folder tells.
 
-    {"table", "organisation", "base_currency"?, "controls"?, "standing"?, "document": {column: cell},
-    "lines": [{column: cell}]}; empty cells are left out. A folder without tables of its own is a folder of extracts.
+    {"table", "organisation", "base_currency"?, "controls"?, "standing"?, "credit_notes"?, "document": {column: cell},
+    "lines": [{column: cell}]}; columns in small letters, empty cells left out, and so are lines that were deleted in
+    Xero. A folder without tables of its own is a folder of extracts.
     """
     for folder in dict.fromkeys(chain.from_iterable(_extracts(Path(path)) for path in paths)):
         with closing(sqlite3.connect("")) as store:  # a temporary database on disk: memory does not grow
@@ -344,11 +358,30 @@ def _tables(folder: Path) -> dict[str, Path]:
     by_name = {name: table for table, names in _TABLES.items() for name in names}
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        stem, dot, _ = file.name.lower().removesuffix(".gz").rpartition(".csv")
+        stem, _, ending = file.name.lower().removesuffix(".gz").rpartition(".")
         table = by_name.get(stem.removeprefix("xero_").removesuffix("_data"))
-        if dot and table:
+        if table and f".{ending}" in (".csv", ".tsv", *_JSON_ENDINGS):
             found.setdefault(table, file)
     return found
+
+
+class _Rates:
+    """What an organisation's documents in one currency say of its rate: the base currency is always at rate 1."""
+
+    def __init__(self) -> None:
+        self.differs = False
+        self.days_at_one: set[str] = set()  # two are enough: on two days no floating rate is exactly 1
+
+    def take(self, rate: str, day: str) -> None:
+        if rate and not _is_one(rate):
+            self.differs = True
+        elif rate and len(self.days_at_one) < 2:
+            self.days_at_one.add(day)
+
+    @property
+    def weight(self) -> int:
+        """How much speaks for the base currency: nothing, no rate stated, rate 1 on one day, rate 1 on several."""
+        return 0 if self.differs else 1 + len(self.days_at_one)
 
 
 class _Books:
@@ -357,8 +390,9 @@ class _Books:
     def __init__(self, folder: Path, store: sqlite3.Connection) -> None:
         self.tables = _tables(folder)
         self.store = store
-        self.rates_of_one: dict[str, dict[str, bool]] = {}  # organisation -> currency -> every rate of it is 1
-        self.organisations = [row for _, row in self._clean("organizations")]
+        self.rates: dict[str, dict[str, _Rates]] = {}  # organisation -> currency -> what is known of it
+        self.organisations = list({_organisation_id(row): row for _, row in self._clean("organizations") if _is_current(row)}.values())  # fmt: skip
+        self.relations = {row["source_relation"]: _organisation_id(row) for row in self.organisations if row.get("source_relation")}  # fmt: skip
         self.accounts = {row[name]: row for _, row in self._clean("accounts") for name in ("code", "account_id") if row.get(name)}  # fmt: skip
         self._load()
         self.controls = {name: self._controls(name) for name in self._names()}
@@ -368,6 +402,9 @@ class _Books:
             for at, row in self._rows(kind):
                 body = row if isinstance(row, bytes) else _encode_joined(self._joined(kind, row, lines, ident))
                 yield RawRecord(body, str(self.tables[kind]), at)
+            for at, row in self._rows(lines):
+                if isinstance(row, bytes):
+                    yield RawRecord(row, str(self.tables[lines]), at)
             for at, body in self.store.execute(_ORPHANS, (lines, kind)):
                 orphan = {"table": lines, "document": json.loads(body), "header": kind}
                 yield RawRecord(_encode_joined(orphan), str(self.tables[lines]), at)
@@ -379,6 +416,7 @@ class _Books:
         if kind == "journals":
             record["controls"] = self.controls.get(organisation, {})
             record["standing"] = self._is_standing(row, self.controls.get(organisation, {}))
+            record["credit_notes"] = "credit_notes" in self.tables
         record["document"] = _filled(row)
         found = self.store.execute("SELECT body FROM lines WHERE kind = ? AND header = ? ORDER BY at", (lines, row.get(ident, "")))  # fmt: skip
         record["lines"] = [self._with_account(json.loads(body)) for (body,) in found]
@@ -402,33 +440,42 @@ class _Books:
         for kind, (lines, ident) in _HEADERS.items():
             headers = ((kind, row.get(ident, ""), self._voted(row), row.get("source_type", ""), row.get("source_id", "")) for _, row in self._clean(kind))  # fmt: skip
             self.store.executemany("INSERT INTO headers VALUES (?, ?, ?, ?, ?)", headers)
-            rows = (self._line(lines, row, ident, at) for at, row in self._clean(lines))
+            rows = (self._line(lines, row, ident, at) for at, row in self._clean(lines) if _is_current(row))
             self.store.executemany("INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self.store.executescript(_INDEXES)
 
     def _line(self, kind: str, row: Row, ident: str, at: int) -> tuple[str, str, str, str, str, str, int]:
-        account = row.get("account_id") or row.get("account_code") or ""
+        account = self._control_candidate(row) if kind == "journal_lines" else ""
         return kind, row.get(ident, ""), row.get(_LINE_IDS[kind], ""), account, row.get("net_amount", ""), json.dumps(_filled(row)), at  # fmt: skip
 
+    def _control_candidate(self, line: Row) -> str:
+        """The line's account where it may be a control account: an untaxed line on an account of such a type."""
+        known = self.accounts.get(line.get("account_id", "")) or self.accounts.get(line.get("account_code", "")) or {}
+        account_type = line.get("account_type") or known.get("type", "")
+        if line.get("tax_type") or account_type.upper() not in _CONTROL_TYPES:
+            return ""
+        return line.get("account_id") or known.get("account_id") or line.get("account_code", "")
+
     def _voted(self, row: Row) -> str:
-        """The row's organisation; its currency and rate are noted, because base currency is always at rate 1."""
+        """The row's organisation; its currency and rate are noted. A draft has no rate yet."""
         organisation = self._organisation(row)
-        currency, rate = row.get("currency_code", "").upper(), row.get("currency_rate", "")
-        if currency in EXPONENTS and rate.strip():
-            votes = self.rates_of_one.setdefault(organisation, {})
-            votes[currency] = votes.get(currency, True) and _is_one(rate)
+        currency = row.get("currency_code", "").upper()
+        if currency in EXPONENTS and row.get("status", "").upper() not in _WITHOUT_RATE:
+            known = self.rates.setdefault(organisation, {}).setdefault(currency, _Rates())
+            known.take(row.get("currency_rate", ""), row.get("date", ""))
         return organisation
 
     def _organisation(self, row: Row) -> str:
         """The only organisation of the folder, else the one the row names, else none ("")."""
-        named = row.get("organisation_id") or row.get("organization_id") or row.get("tenant_id") or ""
+        named = _organisation_id(row)
         if named or len(self.organisations) > 1:
-            return named
+            return self.relations.get(named, named)
         return _organisation_id(self.organisations[0]) if self.organisations else "main"
 
     def _base_currency(self, organisation: str) -> str | None:
         stated = {row["base_currency"] for row in self.organisations if row.get("base_currency") and (len(self.organisations) == 1 or _organisation_id(row) == organisation)}  # fmt: skip
-        candidates = stated or {code for code, is_one in self.rates_of_one.get(organisation, {}).items() if is_one}
+        weights = {code: rates.weight for code, rates in self.rates.get(organisation, {}).items()}
+        candidates = stated or {code for code, weight in weights.items() if weight == max(weights.values()) > 0}
         return next(iter(candidates)) if len(candidates) == 1 else None
 
     def _names(self) -> list[str]:
@@ -449,11 +496,41 @@ class _Books:
         return ((at, row) for at, row in self._rows(table) if not isinstance(row, bytes))
 
     def _rows(self, table: str) -> Iterator[tuple[int, "Row | bytes"]]:
-        return _rows(self.tables[table]) if table in self.tables else iter(())
+        for at, row in _table_rows(self.tables[table]) if table in self.tables else ():
+            yield at, row if isinstance(row, bytes) else _plain(row)
+
+
+def _table_rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
+    return _json_rows(path) if path.name.lower().removesuffix(".gz").endswith(_JSON_ENDINGS) else _rows(path)
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
+    for at, body in _json_bodies(path, _parts):
+        try:
+            yield at, {column: _cell(value) for column, value in _objects.decode(body).items()}
+        except (ValueError, RecursionError, ArithmeticError):
+            yield at, body
+
+
+def _cell(value: object) -> str:
+    """A JSON value as a CSV file would have it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain(row: Row) -> Row:
+    """Columns in small letters (Snowflake writes capitals), cells trimmed, a database's word for empty as empty."""
+    return {column.lower(): "" if cell in _NULLS else cell.strip() for column, cell in row.items()}
 
 
 def _filled(row: Row) -> Row:
-    return {column: cell.strip() for column, cell in row.items() if cell.strip() and column != "_fivetran_synced"}
+    return {column: cell for column, cell in row.items() if cell and column not in _DELIVERY}
+
+
+def _is_current(row: Row) -> bool:
+    """Neither deleted in Xero nor an earlier version of a row (Fivetran's history mode)."""
+    return row.get("_fivetran_deleted", "").lower() not in TRUE and row.get("_fivetran_active", "").lower() not in FALSE
 
 
 def _is_one(rate: str) -> bool:
@@ -462,7 +539,9 @@ def _is_one(rate: str) -> bool:
 
 
 def _organisation_id(row: Row) -> str:
-    return row.get("organisation_id") or row.get("organization_id") or row.get("tenant_id") or ""
+    """`source_relation` is what dbt calls the schema of each organisation where it unites several."""
+    names = ("organisation_id", "organization_id", "tenant_id", "source_relation")
+    return next((row[name] for name in names if row.get(name)), "")
 
 
 def _encode_joined(record: dict[str, object]) -> bytes:

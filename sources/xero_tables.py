@@ -5,12 +5,13 @@ Home cases; every event of a document lies in that document's case and in no oth
   `invoice:<organisation>:xero:<invoice_id>`
 - a payment, prepayment or overpayment: `receipt:<organisation>:xero:<source_id>`. The extract does not say which invoice
   it pays, so nothing here does either.
-- a credit note: `credit:<organisation>:xero:<source_id>`
-- any other journal: `summary:<organisation>:xero:<journal_id>`
+- a credit note and its journals: `credit:<organisation>:xero:<credit_note_id>`
+- any other journal: `summary:<organisation>:xero:<journal_id>`; so too a credit note's where the folder has no table of
+  credit notes, since nothing then can show that one is missing
 
 What is told:
 - AUTHORISED or PAID invoice -> invoice.issued at 00:00Z of its date; VOIDED -> invoice.issued and invoice.voided (its
-  journals net to zero). amount_paid and amount_credited -> cash.applied, on fully_paid_on_date or, while only a part is
+  journals net to zero). A credit note likewise: credit_memo.issued and credit_memo.voided. amount_paid and amount_credited -> cash.applied, on fully_paid_on_date or, while only a part is
   paid, at updated_date_utc, the latest it can have been. DRAFT, SUBMITTED, DELETED -> policy. `version` is
   updated_date_utc in milliseconds: of two extracts the later holds.
 - A journal -> posting.recorded, lines debit-positive in base currency, recorded_at when Xero created it and
@@ -18,14 +19,23 @@ What is told:
 - A payment's journal -> payment.received too, on the journal's date. Its reversal in an edit is followed by a new
   posting, which is the same payment at a higher version; payment.returned only where nothing stands in the end.
 
-Money: decimal texts in the invoice's currency; currency_rate is document currency for one unit of base currency. The
-base currency is the organisation's base_currency column, or the one currency whose invoices are all at rate 1; where that
-does not settle it, journals are dead letters (master data): nobody guesses a currency.
+Money: decimal texts in the invoice's currency, also with an exponent (1E3) or with a comma between thousands where
+decimals follow; less than a millionth beside a whole minor unit is what a floating-point column leaves, and is dropped.
+currency_rate is document currency for one unit of base currency. Xero keeps six decimals of it and extracts drop its last
+zeros, so 0.75 is read as 0.750000: its printed decimals say how exact it is. The base currency is the organisation's
+base_currency column, or the one currency whose invoices are all at rate 1 (on several days rather than on one; failing
+those, the one whose invoices state no rate); where that does not settle it, journals are dead letters (master data):
+nobody guesses a currency.
+
+Days are taken as they are written, whatever time and zone follow; times are converted to UTC, which they are in where
+they name no zone.
 
 Account roles, in this order: Xero's system_account; the control account of the folder (the one that runs through the
-invoices' and payments' journals); in a single journal the one untaxed balance sheet line that stands alone on its side;
-tax as the untaxed lines that carry the sum of the other lines' tax; then the account's type; names only for currency
-gains and rounding, which Xero types as expenses and liabilities.
+invoices' and payments' journals); in a single journal the one untaxed balance sheet line that carries the other lines'
+gross amounts, or that stands alone on its side; tax as the untaxed lines that carry the sum of the other lines' tax (a
+taxed line on a tax account was coded there by hand and is no tax); then the account's type; names only for currency gains
+and rounding, which Xero types as expenses and liabilities. The journal of an invoice that comes to nothing has no line on
+the control account.
 
 Several organisations: a folder each, or an organisation_id column in invoices and journals; otherwise master data.
 Without organizations.csv the entity is "main".
@@ -34,26 +44,54 @@ Without organizations.csv the entity is "main".
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.ids import CaseKind
-from canonical.money import MoneyError, to_minor
-from sources.fields import Fields, known_currency, note, parse, shown
+from canonical.money import MoneyError, exponent, to_minor
+from sources.fields import FALSE, TRUE, Fields, check_columns, known_currency, label, note, parse, shown
 from sources.origin import Origin
 
 SYSTEM, LEDGER = "xero", "main"
 
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,8})?\Z")
-_RATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
+_NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
+_AMOUNT = re.compile(rf"-?{_NUMBER}\Z")
+_GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,30}\Z")
+_RATE = re.compile(rf"{_NUMBER}\Z")
+_FLOAT_NOISE = Decimal("0.000001")
+_RATE_DECIMALS, _MAX_RATE_DECIMALS, _MAX_RATE = 6, 12, Decimal(10) ** 12
 _STAMP = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?) ?(?:UTC|Z|\+00:?00)?\Z"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[ T]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?(UTC|Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?\Z"
 )
-_DIRECTIONS = {"ACCREC": "sales", "ACCPAY": "purchase"}
+_IDENTS = ("invoice_id", "credit_note_id", "journal_id")
 _NOT_YET = {"DRAFT", "SUBMITTED", "DELETED"}
 _STANDS = {"AUTHORISED", "PAID", "VOIDED"}
+
+
+class _Document(NamedTuple):
+    """How a table of documents is told."""
+
+    case: CaseKind
+    issued: str
+    voided: str
+    ident: str
+    number: str
+    directions: dict[str, str]
+
+
+_DOCUMENTS = {
+    "invoices": _Document(
+        "invoice", "invoice.issued", "invoice.voided", "invoice_id", "invoice_number",
+        {"ACCREC": "sales", "ACCPAY": "purchase"},
+    ),
+    "credit_notes": _Document(
+        "credit", "credit_memo.issued", "credit_memo.voided", "credit_note_id", "credit_note_number",
+        {"ACCRECCREDIT": "sales", "ACCPAYCREDIT": "purchase"},
+    ),
+}  # fmt: skip
 
 
 class _Journal(NamedTuple):
@@ -114,25 +152,26 @@ _NAMED_FX = re.compile(r"currency (gain|revaluation)|bank revaluation|foreign ex
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
     record = parse(body)
     whole = Fields(record, f"xero_tables {shown(record.get('table'))}")
+    check_columns(whole)
     table = whole.text_or_none("table")
-    if table in ("invoice_lines", "journal_lines"):
+    if table == "journals":
+        return tuple(_journal(whole, traceparent))
+    if table in _DOCUMENTS:
+        return tuple(_document(whole, traceparent, _DOCUMENTS[table]))
+    if table in ("invoice_lines", "credit_note_lines", "journal_lines"):
         _refuse_orphan(whole)
-    mapping = {"invoices": _invoice, "journals": _journal}.get(table or "")
-    if mapping is None:
-        whole.refuse("no invoice or journal of a table extract; read the folder with `tieout map xero_tables`")
-    return tuple(mapping(whole, traceparent))
+    whole.refuse("no document or journal of a table extract; read the folder with `tieout map xero_tables`")
 
 
 def key(body: bytes) -> bytes:
-    record = parse(body)
-    document = record["document"]
-    ident = document.get("invoice_id") or document.get("journal_id")
+    document = parse(body)["document"]
+    ident = next((document[name] for name in _IDENTS if document.get(name)), None)
     return ident.encode() if isinstance(ident, str) else b""
 
 
 def _refuse_orphan(whole: Fields) -> None:
     line = whole.inner("document")
-    ident = line.text_or_none("invoice_id") or line.text_or_none("journal_id")
+    ident = next((line.text(name) for name in _IDENTS if line.has(name)), None)
     whole.refuse(f"the line belongs to {shown(ident)}, which is not among the {shown(whole.text_or_none('header'))}; extract both tables at one time")  # fmt: skip
 
 
@@ -140,76 +179,85 @@ def _origin(whole: Fields, row: Fields, traceparent: str | None) -> Origin:
     entity = whole.text_or_none("organisation")
     if entity is None:
         row.refuse("the folder holds several organisations and the row names none; add an organisation_id column or use a folder each", "master_data")  # fmt: skip
-    if row.text_or_none("_fivetran_deleted") in ("true", "TRUE", "True", "1"):
+    if (row.text_or_none("_fivetran_deleted") or "").lower() in TRUE:
         row.refuse("the row is marked as deleted in Xero", "policy")
+    if (row.text_or_none("_fivetran_active") or "").lower() in FALSE:
+        row.refuse("an earlier version of the row; the one that is active holds", "policy")
     return Origin(SYSTEM, entity, traceparent)
 
 
-# --- Invoices -------------------------------------------------------------------------------------------------------
+# --- Invoices and credit notes ----------------------------------------------------------------------------------------
 
 
-def _invoice(whole: Fields, traceparent: str | None) -> Iterable[Event]:
+def _document(whole: Fields, traceparent: str | None, told: _Document) -> Iterable[Event]:
     row = whole.inner("document")
-    row.label = f"xero invoice {shown(row.values.get('invoice_number') or row.values.get('invoice_id'))}"
+    name = told.case if told.case == "invoice" else "credit note"
+    row.label = f"xero {name} {shown(row.values.get(told.number) or row.values.get(told.ident))}"
     origin = _origin(whole, row, traceparent)
-    direction = _DIRECTIONS.get(row.text("type"))
+    direction = told.directions.get(row.text("type").upper())
     if direction is None:
-        row.refuse(f"type is {shown(row.text('type'))}, expected ACCREC or ACCPAY")
-    status = row.text("status")
+        row.refuse(f"type is {shown(row.text('type'))}, expected {' or '.join(told.directions)}")
+    status = row.text("status").upper()
     if status in _NOT_YET:
         row.refuse(f"status is {status}: not a document that stands; it comes in again once approved", "policy")
     if status not in _STANDS:
         row.refuse(f"status is {shown(status)}, unknown to this adapter")
-    case = origin.case("invoice", row.text("invoice_id"))
-    yield _issued(whole, row, origin, case, direction)
+    case = origin.case(told.case, row.text(told.ident))
+    yield _issued(whole, row, origin, case, told, direction)
     if status == "VOIDED":
-        yield _voided(row, origin, case)
-    else:
-        yield from _applied(row, origin, case)
+        yield _voided(row, origin, case, told)
+    elif told.case == "invoice":
+        yield from _applied(whole, row, origin, case)
 
 
-def _issued(whole: Fields, row: Fields, origin: Origin, case: str, direction: str) -> Event:
-    currency = _currency(row, "currency_code")
-    base = whole.text_or_none("base_currency")
+def _issued(whole: Fields, row: Fields, origin: Origin, case: str, told: _Document, direction: str) -> Event:
+    base, currency = whole.text_or_none("base_currency"), _currency(whole, row)
     rate = _rate(row) if base != currency else None
     day = _day(row, "date")
     contact = row.text_or_none("contact_id")
     data = {
-        "number": row.text_or_none("invoice_number"),
+        "number": label(row.text_or_none(told.number)),
         "version": _version(row),
         "accounting_date": day,
         "customer": None if contact is None else {"bill_to": contact},
         "direction": direction,
         "currency": currency,
         "total_minor": _unsigned(row, "total", currency),
-        "tax_minor": _unsigned(row, "total_tax", currency) if row.has("total_tax") else None,
+        "tax_minor": _tax(row, currency),
         "base_currency": None if base is None else known_currency(base, row.label),
         "rate": rate,
         "rate_direction": None if rate is None else "document_per_base",
-        "due_date": _day(row, "due_date") if row.has("due_date") else None,
-        "lines": [_invoice_line(line, currency) for line in whole.items("lines")] or None,
+        "lines": [_line(line, currency) for line in whole.items("lines")] or None,
     }
-    number, ident = row.text_or_none("invoice_number"), row.text("invoice_id")
-    return origin.tell("invoice.issued", document=ident, subject=number, case=case, time=_midnight(day), data=data)
+    if told.case == "invoice":
+        data["due_date"] = _day(row, "due_date") if row.has("due_date") else None
+    number, ident = label(row.text_or_none(told.number)), row.text(told.ident)
+    return origin.tell(told.issued, document=ident, subject=number, case=case, time=_midnight(day), data=data)
 
 
-def _invoice_line(line: Fields, currency: str) -> dict[str, Any]:
+def _tax(row: Fields, currency: str) -> int | None:
+    """Not stated where it is negative, as when only what is deducted is taxed: a document's tax has no sign."""
+    tax_minor = _amount(row, "total_tax", currency) if row.has("total_tax") else None
+    return tax_minor if tax_minor is None or tax_minor >= 0 else None
+
+
+def _line(line: Fields, currency: str) -> dict[str, Any]:
     return {
         "amount_minor": _amount(line, "line_amount", currency) if line.has("line_amount") else 0,
         "description": note(line.text_or_none("description")),
-        "product": line.text_or_none("item_code"),
-        "tax_code": line.text_or_none("tax_type"),
+        "product": label(line.text_or_none("item_code")),
+        "tax_code": label(line.text_or_none("tax_type")),
     }
 
 
-def _voided(row: Fields, origin: Origin, case: str) -> Event:
+def _voided(row: Fields, origin: Origin, case: str, told: _Document) -> Event:
     time = _stamp(row, "updated_date_utc") if row.has("updated_date_utc") else _midnight(_day(row, "date"))
-    data = {"number": row.text_or_none("invoice_number"), "version": _version(row), "reason": "status VOIDED"}
-    return origin.tell("invoice.voided", document=row.text("invoice_id"), case=case, time=time, data=data)
+    data = {"number": label(row.text_or_none(told.number)), "version": _version(row), "reason": "status VOIDED"}
+    return origin.tell(told.voided, document=row.text(told.ident), case=case, time=time, data=data)
 
 
-def _applied(row: Fields, origin: Origin, case: str) -> Iterable[Event]:
-    currency, ident = _currency(row, "currency_code"), row.text("invoice_id")
+def _applied(whole: Fields, row: Fields, origin: Origin, case: str) -> Iterable[Event]:
+    currency, ident = _currency(whole, row), row.text("invoice_id")
     for column, from_kind in (("amount_paid", "payment"), ("amount_credited", "credit")):
         amount_minor = _unsigned(row, column, currency) if row.has(column) else 0
         if amount_minor:
@@ -239,9 +287,11 @@ def _journal(whole: Fields, traceparent: str | None) -> Iterable[Event]:
     row = whole.inner("document")
     row.label = f"xero journal {shown(row.values.get('journal_number') or row.values.get('journal_id'))}"
     origin = _origin(whole, row, traceparent)
-    told = _JOURNALS.get(row.text_or_none("source_type") or "")
+    told = _JOURNALS.get((row.text_or_none("source_type") or "").upper())
     if told is None:
         row.refuse(f"source_type is {shown(row.text('source_type'))}, unknown to this adapter")
+    if told.case == "credit" and whole.values.get("credit_notes") is not True:
+        told = told._replace(case="summary")
     base = whole.text_or_none("base_currency")
     if base is None:
         row.refuse("the base currency is unknown: no base_currency in organizations.csv, and not exactly one currency whose invoices are all at rate 1; add it to organizations.csv", "master_data")  # fmt: skip
@@ -322,9 +372,9 @@ def _posting_lines(whole: Fields, row: Fields, told: _Journal, base: str) -> lis
     return [
         {
             "role": role,
-            "account": line.text_or_none("account_code") or line.text_or_none("account_name") or line.text_or_none("account_id"),
+            "account": label(line.text_or_none("account_code") or line.text_or_none("account_name") or line.text_or_none("account_id")),
             "base_minor": amount,
-            "tax_code": line.text_or_none("tax_type"),
+            "tax_code": label(line.text_or_none("tax_type")),
         }
         for line, amount, role in zip(lines, amounts, roles, strict=True)
     ]  # fmt: skip
@@ -334,43 +384,57 @@ def _roles(whole: Fields, lines: Sequence[Fields], amounts: Sequence[int], told:
     stated = whole.inner("controls")
     controls = {ident: role for role in _CONTROL_ROLES.values() if (ident := stated.text_or_none(role)) is not None}
     roles = [_role_of(line, controls) for line in lines]
+    base, is_document = whole.text("base_currency"), told.document_type in ("invoice", "credit")
+    if told.direction and not is_document:
+        _mark_tax(
+            lines, amounts, roles, base
+        )  # of a prepayment, whose only other balance sheet line is the tax account
     wanted = _CONTROL_ROLES.get(told.direction or "")
     if wanted and any(amounts) and wanted not in roles:
-        found = _control_by_structure(lines, amounts, roles)
-        if found is None:
+        candidates = [index for index in range(len(lines)) if roles[index] in _SHEET and not lines[index].has("tax_type")]  # fmt: skip
+        found = _control_by_structure(candidates, lines, amounts, base)
+        if found is not None:
+            roles[found] = wanted
+        elif candidates and is_document:
             lines[0].refuse(f"no line can be told to be the {wanted} control account; mark it with system_account in accounts.csv", "master_data")  # fmt: skip
-        roles[found] = wanted
-    if told.document_type in ("invoice", "credit"):
-        _mark_tax(lines, amounts, roles, whole.text("base_currency"))
+    if is_document:
+        _mark_tax(lines, amounts, roles, base)
     return roles
 
 
 def _role_of(line: Fields, controls: dict[str, str]) -> str:
     account = line.inner("account")
     system = _ROLE_OF_SYSTEM.get((account.text_or_none("system_account") or "").upper())
-    control = controls.get(line.text_or_none("account_id") or line.text_or_none("account_code") or "")
+    ident = line.text_or_none("account_id") or account.text_or_none("account_id") or line.text_or_none("account_code")
+    control = controls.get(ident or "")
     kind = (line.text_or_none("account_type") or account.text_or_none("type") or "").upper()
     name = line.text_or_none("account_name") or account.text_or_none("name") or ""
-    if system or control:
+    if control or (system and not (system == "tax" and line.has("tax_type"))):
         return system or str(control)
     if _NAMED_FX.search(name):
         return "fx"
     return "rounding" if name.strip().lower() == "rounding" else _ROLE_OF_TYPE.get(kind, "other")
 
 
-def _control_by_structure(lines: Sequence[Fields], amounts: Sequence[int], roles: Sequence[str]) -> int | None:
-    """The one untaxed balance sheet line that is alone on its side, so that it carries the whole balance."""
-    sheet = [index for index in range(len(lines)) if roles[index] in _SHEET and not lines[index].has("tax_type")]
-    alone = [index for index in sheet if sum(1 for other in amounts if other * amounts[index] > 0) == 1]
-    return next((found[0] for found in (alone, sheet) if len(found) == 1), None)
+def _control_by_structure(candidates: Sequence[int], lines: Sequence[Fields], amounts: Sequence[int], base: str) -> int | None:  # fmt: skip
+    """Of the untaxed balance sheet lines the one that carries the whole balance: the taxed lines' gross amounts say how
+    much that is; else the line is alone on its side; else it is the only one."""
+    gross = sum(_amount(line, "gross_amount", base) for line in lines if line.has("tax_type") and line.has("gross_amount"))  # fmt: skip
+    whole = [index for index in candidates if gross and amounts[index] == -gross]
+    alone = [index for index in candidates if sum(1 for other in amounts if other * amounts[index] > 0) == 1]
+    return next((found[0] for found in (whole, alone, candidates) if len(found) == 1), None)
 
 
 def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str], base: str) -> None:
-    """Untaxed balance sheet lines that together carry the tax the other lines state are the tax account's."""
+    """Untaxed balance sheet lines that carry the tax the other lines state are the tax account's: the one of that amount
+    (beside it there may be rounding), else all together."""
     if "tax" in roles:
         return
     stated = sum(_amount(line, "tax_amount", base) for line in lines if line.has("tax_amount"))
-    carrying = [index for index, line in enumerate(lines) if roles[index] in _SHEET and not line.has("tax_type")]  # fmt: skip
+    carrying = [index for index, line in enumerate(lines) if roles[index] in _SHEET and not line.has("tax_type")]
+    of_that_amount = [index for index in carrying if amounts[index] == stated]
+    if stated and len(of_that_amount) == 1:
+        carrying = of_that_amount
     if stated and sum(amounts[index] for index in carrying) == stated:
         for index in carrying:
             roles[index] = "tax"
@@ -379,20 +443,27 @@ def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str],
 # --- Cells ------------------------------------------------------------------------------------------------------------
 
 
-def _currency(row: Fields, name: str) -> str:
-    if not row.has(name):
-        row.refuse(f"{name} is empty", "master_data")
-    return known_currency(row.text(name), row.label)
+def _currency(whole: Fields, row: Fields) -> str:
+    """The document's; base currency where the table does not say, as in books that have no other."""
+    code = row.text_or_none("currency_code") or whole.text_or_none("base_currency")
+    if code is None:
+        row.refuse("currency_code is empty", "master_data")
+    return known_currency(code, row.label)
 
 
 def _amount(row: Fields, name: str, currency: str) -> int:
     text = row.text(name)
-    if not _AMOUNT.match(text):
+    if not _AMOUNT.match(text) and not _GROUPED.match(text):
         row.refuse(f"{name} is {shown(text)}, expected a decimal amount")
     try:
-        return to_minor(Decimal(text), currency)
+        return to_minor(_without_noise(Decimal(text.replace(",", "")), currency), currency)
     except MoneyError as error:
         row.refuse(f"{name}: {error}")
+
+
+def _without_noise(amount: Decimal, currency: str) -> Decimal:
+    whole = amount.quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP)
+    return whole if abs(amount - whole) < _FLOAT_NOISE else amount
 
 
 def _unsigned(row: Fields, name: str, currency: str) -> int:
@@ -404,15 +475,22 @@ def _unsigned(row: Fields, name: str, currency: str) -> int:
 
 def _rate(row: Fields) -> str | None:
     text = row.text_or_none("currency_rate")
-    if text is not None and (not _RATE.match(text) or not text.strip("0.")):
+    if text is None:
+        return None
+    rate = Decimal(text) if _RATE.match(text) else Decimal(0)
+    decimals = min(max(_RATE_DECIMALS, -int(rate.as_tuple().exponent)), _MAX_RATE_DECIMALS)
+    rate = rate.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    if not rate or rate >= _MAX_RATE:
         row.refuse(f"currency_rate is {shown(text)}, expected a positive decimal")
-    return text
+    return f"{rate:f}"
 
 
 def _day(row: Fields, name: str) -> date:
+    """As it is written: a zone beside it says how the table was written, not on which day the document is dated."""
     text = row.text(name)
+    match = _STAMP.match(text)
     try:
-        return date.fromisoformat(text[:10]) if len(text) == 10 else _stamp(row, name).date()
+        return date.fromisoformat(match[1] if match else text)
     except ValueError:
         row.refuse(f"{name} is {shown(text)}, no date YYYY-MM-DD")
 
@@ -420,10 +498,11 @@ def _day(row: Fields, name: str) -> date:
 def _stamp(row: Fields, name: str) -> datetime:
     """ "2020-03-09 21:02:47.970 UTC"; Xero's tables are in UTC, also where the zone is left out."""
     text = row.text(name)
-    match = _STAMP.match(text)
+    day, time, zone = match.groups() if (match := _STAMP.match(text)) else (text, None, None)
+    zone = "+00:00" if zone in (None, "UTC", "Z") else zone
     try:
-        return datetime.fromisoformat(f"{match[1]}T{match[2][:15]}").replace(tzinfo=UTC) if match else _midnight(date.fromisoformat(text))  # fmt: skip
-    except ValueError:
+        return datetime.fromisoformat(f"{day}T{time or '00:00'}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
         row.refuse(f"{name} is {shown(text)}, no time like 2020-03-09 21:02:47.970 UTC")
 
 

@@ -1,6 +1,7 @@
 """Xero table extracts: books with other column orders, other names and other holes than those the adapter was made on."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def test_an_invoice_says_what_the_books_say() -> None:
     assert (data.currency, data.total_minor, data.rate, data.rate_direction) == (
         "USD",
         100000,
-        "1.25",
+        "1.250000",
         "document_per_base",
     )
     assert (data.base_currency, data.direction, data.due_date) == ("EUR", "sales", None)
@@ -130,7 +131,6 @@ def test_journals_without_a_document_are_cases_of_their_own() -> None:
         "summary:org-1:xero:j-11",
         "document",
     )
-    assert postings["j-12"].correlationid == "credit:org-1:xero:cn-1"
 
 
 def test_booking_time_and_accounting_date_are_kept_apart() -> None:
@@ -227,3 +227,213 @@ def test_the_same_lines_twice_in_an_extract_count_once(books: Path) -> None:
 def test_a_folder_without_tables_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"neither invoices\.csv nor journals\.csv"):
         outcomes(tmp_path)
+
+
+# --- Rates and amounts as extracts print them ---------------------------------------------------------------------------
+
+
+def test_a_rate_is_as_exact_as_xero_keeps_it_although_its_last_zeros_are_gone(books: Path) -> None:
+    """1.25 read as two decimals would leave 3.20 open on 800.00."""
+    rates = {}
+    for printed in ("1.25", "0.745518", "0.7455180001", "110", ".5", "1.2500000000000002", "0"):
+        rewrite(books / "invoices.csv", lambda row, rate=printed: row | ({"currency_rate": rate} if row["invoice_id"] == "i-2" else {}))  # fmt: skip
+        event = told(books, "invoice.issued").get("i-2")
+        rates[printed] = event and event.data.rate
+    assert rates == {
+        "1.25": "1.250000", "0.745518": "0.745518", "0.7455180001": "0.7455180001", "110": "110.000000",
+        ".5": "0.500000", "1.2500000000000002": "1.250000000000", "0": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("printed", "total_minor"),
+    [
+        ("1E3", 100000), ("1.0e+03", 100000), (".5", 50), ("1234.50000000", 123450), ("1,234.50", 123450),
+        ("90.33999999999999", 9034), ("119.00000000000001", 11900), ("NULL", None), ("1,234", None), ("1.234,50", None),
+        ("10.005", None), ("1 234.50", None), ("-1", None), ("12.3.4", None),
+    ],
+)  # fmt: skip
+def test_an_amount_is_read_as_it_is_meant_or_not_at_all(books: Path, printed: str, total_minor: int | None) -> None:
+    rewrite(books / "invoices.csv", lambda row: row | ({"total": printed} if row["invoice_id"] == "i-1" else {}))
+    event = told(books, "invoice.issued").get("i-1")
+    assert (event and event.data.total_minor) == total_minor
+
+
+@pytest.mark.parametrize(
+    ("written", "recorded_at"),
+    [
+        ("2026-01-05 10:00:00.250 UTC", "2026-01-05T10:00:00.250000+00:00"),
+        ("2026-01-05T10:00:00Z", "2026-01-05T10:00:00+00:00"),
+        ("2026-01-05T10:00:00.123456789", "2026-01-05T10:00:00.123456+00:00"),
+        ("2026-01-05 23:00:00.000 +1300", "2026-01-05T10:00:00+00:00"),
+        ("2026-01-05 10:00", "2026-01-05T10:00:00+00:00"),
+        ("2026-01-05", "2026-01-05T00:00:00+00:00"),
+        ("05/01/2026 10:00", None),
+        ("2026-01-05 25:00:00", None),
+    ],
+)
+def test_a_time_is_converted_to_utc_and_a_day_is_the_day_that_is_written(books: Path, written: str, recorded_at: str | None) -> None:  # fmt: skip
+    rewrite(books / "journals.csv", lambda row: row | {"created_date_utc": written, "journal_date": written})
+    event = told(books, "posting.recorded").get("j-1")
+    assert (event and event.data.recorded_at.isoformat()) == recorded_at
+    assert event is None or event.data.accounting_date.isoformat() == "2026-01-05"
+
+
+def test_tax_that_is_taken_off_does_not_cost_the_invoice(books: Path) -> None:
+    rewrite(books / "invoices.csv", lambda row: row | {"total_tax": "-1.90"})
+    assert told(books, "invoice.issued")["i-1"].data.tax_minor is None
+
+
+def test_names_are_for_people_and_cost_no_invoice(books: Path) -> None:
+    rewrite(books / "invoices.csv", lambda row: row | {"invoice_number": "RE\n001 " + "x" * 300})
+    rewrite(books / "invoice_lines.csv", lambda row: row | {"item_code": "ABO\t1"})
+    data = told(books, "invoice.issued")["i-1"].data
+    assert (data.number[:7], len(data.number), data.lines[0].product) == ("RE 001 ", 200, "ABO 1")
+
+
+# --- Tables as databases write them -------------------------------------------------------------------------------------
+
+
+def remade(folder: Path, table: str, header: Any = str, cell: Any = str) -> None:
+    """Rewrites a table with other column names and cells."""
+    with (folder / table).open(newline="") as file:
+        rows = list(csv.reader(file))
+    with (folder / table).open("w", newline="") as file:
+        csv.writer(file).writerows([[header(name) for name in rows[0]], *([cell(text) for text in row] for row in rows[1:])])  # fmt: skip
+
+
+def test_capitals_and_a_word_for_empty_change_nothing(books: Path) -> None:
+    known = events(books)
+    for table in books.iterdir():
+        remade(books, table.name, str.upper, lambda text: text or "NULL")
+    assert events(books) == known
+
+
+def test_tables_as_json_lines_say_the_same(books: Path) -> None:
+    known = events(books)
+    for table in list(books.iterdir()):
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        numbers = {"total", "currency_rate", "net_amount", "amount_paid", "total_tax"}
+        lines_ = [{name: float(cell) if name in numbers and cell else cell or None for name, cell in row.items()} for row in rows]  # fmt: skip
+        table.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines_))
+        table.unlink()
+    assert events(books) == known
+
+
+def test_what_was_deleted_or_superseded_is_not_in_the_books(books: Path) -> None:
+    with (books / "journal_lines.csv").open("a") as file:
+        file.write(",0,7,7,n-90,j-1,a-erl,8400,REVENUE,Erlöse\n")
+    rewrite(books / "journal_lines.csv", lambda row: row | {"_fivetran_deleted": "TRUE" if row["journal_line_id"] == "n-90" else "false"})  # fmt: skip
+    rewrite(books / "invoices.csv", lambda row: row | {"_fivetran_active": "false" if row["invoice_id"] == "i-2" else "true"})  # fmt: skip
+    assert lines(told(books, "posting.recorded")["j-1"]) == [("receivable", 11900), ("revenue", -10000), ("tax", -1900)]
+    assert "i-2" not in told(books, "invoice.issued")
+    assert [row.failure for row in refused(books) if "RE-002" in row.reason] == ["policy"]
+
+
+def test_a_line_that_cannot_be_read_is_not_left_out_in_silence(books: Path) -> None:
+    with (books / "journal_lines.csv").open("ab") as file:
+        file.write(b",0,7,7,n-90,j-1,a-erl,8400,REVENUE\n")
+        file.write(b",0,7,7,n-91,j-1,a-erl,8400,REVENUE,Erl\xf6se\n")
+    reasons = [row.reason for row in refused(books) if row.path.endswith("journal_lines.csv")]
+    assert ["9 cells for 10 columns" in reasons[0], "not UTF-8" in reasons[1]] == [True, True]
+
+
+def test_schemas_that_were_united_are_organisations(books: Path) -> None:
+    (books / "organisations.csv").write_text("organisation_id,source_relation\norg-1,de\norg-2,at\n")
+    rewrite(books / "journals.csv", lambda row: row | {"source_relation": "de"})
+    rewrite(books / "invoices.csv", lambda row: row | {"source_relation": "at" if row["invoice_id"] == "i-3" else "de"})
+    issued = told(books, "invoice.issued")
+    assert [issued[ident].data.entity for ident in ("i-1", "i-3")] == ["org-1", "org-2"]
+
+
+# --- Base currency ------------------------------------------------------------------------------------------------------
+
+
+def base_of(books: Path) -> str | None:
+    posting = told(books, "posting.recorded").get("j-1")
+    return posting and posting.data.base_currency
+
+
+def test_a_draft_and_a_chance_rate_of_one_do_not_hide_the_base_currency(books: Path) -> None:
+    rewrite(books / "invoices.csv", lambda row: row | ({"currency_code": "USD"} if row["status"] == "DRAFT" else {"currency_rate": "1"} if row["currency_code"] == "USD" else {}))  # fmt: skip
+    assert base_of(books) == "EUR", "USD is at rate 1 on one day, EUR on several"
+
+
+def test_books_of_one_currency_need_no_rate(books: Path) -> None:
+    rewrite(books / "invoices.csv", lambda row: {name: cell for name, cell in row.items() if name != "currency_rate"} if row["currency_code"] == "EUR" else None)  # fmt: skip
+    assert base_of(books) == "EUR"
+
+
+def test_documents_without_a_currency_are_in_the_one_the_organisation_keeps(books: Path) -> None:
+    rewrite(books / "invoices.csv", without("currency_code"))
+    assert {row.failure for row in refused(books) if "RE-001" in row.reason} == {"master_data"}
+    rewrite(books / "organisations.csv", lambda row: row | {"base_currency": "EUR"})
+    assert told(books, "invoice.issued")["i-1"].data.currency == "EUR"
+
+
+# --- Credit notes and journals without a control line ---------------------------------------------------------------------
+
+
+def test_a_credit_note_and_its_posting_meet_in_one_case(books: Path) -> None:
+    (books / "credit_notes.csv").write_text(
+        "credit_note_id,credit_note_number,type,status,date,currency_code,currency_rate,total,total_tax,contact_id\n"
+        "cn-1,GS-1,ACCRECCREDIT,PAID,2026-01-16,EUR,1,80,0,c-1\n"
+        "cn-2,GS-2,ACCPAYCREDIT,VOIDED,2026-01-16,EUR,1,5,0,c-9\n"
+    )
+    case = [event for event in events(books) if event.correlationid == "credit:org-1:xero:cn-1"]
+    assert [event.type for event in case] == ["credit_memo.issued", "posting.recorded"]
+    assert (case[0].data.number, case[0].data.direction, case[0].data.total_minor) == ("GS-1", "sales", 8000)
+    assert list(told(books, "credit_memo.voided")) == ["cn-2"]
+
+
+def test_without_a_table_of_credit_notes_nothing_is_said_to_be_missing(books: Path) -> None:
+    assert told(books, "posting.recorded")["j-12"].correlationid == "summary:org-1:xero:j-12"
+
+
+def only(books: Path, source_type: str, *lines_: str) -> list[tuple[str, int]]:
+    """The roles of one journal alone in its books."""
+    rewrite(books / "journals.csv", lambda row: row | {"source_type": source_type} if row["journal_id"] == "j-1" else None)  # fmt: skip
+    (books / "journal_lines.csv").write_text("journal_id,account_id,net_amount,tax_amount,gross_amount,tax_type\n" + "".join(f"j-1,{line}\n" for line in lines_))  # fmt: skip
+    return lines(told(books, "posting.recorded")["j-1"])
+
+
+def test_a_discount_does_not_hide_the_control_account(books: Path) -> None:
+    roles = only(books, "ACCREC", "a-erl,-100,-19,-119,OUTPUT", "a-erl,10,1.90,11.90,OUTPUT", "a-ust,-17.10,0,-17.10,", "a-ford,107.10,0,107.10,")  # fmt: skip
+    assert roles == [("revenue", -10000), ("revenue", 1000), ("tax", -1710), ("receivable", 10710)]
+
+
+def test_an_invoice_that_comes_to_nothing_is_posted_without_a_control_line(books: Path) -> None:
+    assert only(books, "ACCREC", "a-erl,-100,0,-100,NONE", "a-erl,100,0,100,NONE") == [
+        ("revenue", -10000),
+        ("revenue", 10000),
+    ]
+
+
+def test_invoices_that_come_to_nothing_do_not_make_sales_the_control_account(books: Path) -> None:
+    """Every journal of theirs runs through Sales, and not every one through the receivable."""
+    rewrite(books / "journals.csv", lambda row: row if row["source_type"] == "ACCREC" else None)
+    with (books / "journal_lines.csv").open("a") as file:
+        file.writelines(f"OUTPUT,0,{amount},{amount},n-{i},j-3b,a-erl,8400,REVENUE,Erlöse\n" for i, amount in ((90, 5), (91, -5)))  # fmt: skip
+    with (books / "journals.csv").open("a") as file:
+        file.write("ACCREC,i-9,99,j-3b,2026-01-07,2026-01-07 10:00:00 UTC\n")
+    assert lines(told(books, "posting.recorded")["j-2"]) == [("receivable", 80000), ("revenue", -80000)]
+
+
+def test_a_prepayment_is_cash_whatever_it_is_booked_against(books: Path) -> None:
+    taxed = only(books, "ARPREPAYMENT", "a-bank,119,0,119,", "a-erl,-100,-19,-119,OUTPUT", "a-ust,-19,0,-19,")
+    assert taxed == [("cash", 11900), ("revenue", -10000), ("tax", -1900)]
+    assert only(books, "APPREPAYMENT", "a-bank,-50,0,-50,", "a-priv,50,0,50,NONE") == [("cash", -5000), ("liability", 5000)]  # fmt: skip
+    assert told(books, "payment.received")["i-1"].data.amount_minor == 5000
+
+
+def test_rounding_beside_the_tax_does_not_hide_it(books: Path) -> None:
+    rewrite(books / "accounts.csv", lambda row: row | ({"name": "Verrechnung"} if row["account_id"] == "a-priv" else {}))  # fmt: skip
+    roles = only(books, "ACCREC", "a-ford,119.01,0,119.01,", "a-erl,-100,-19,-119,OUTPUT", "a-ust,-19,0,-19,", "a-priv,-0.01,0,-0.01,")  # fmt: skip
+    assert roles == [("receivable", 11901), ("revenue", -10000), ("tax", -1900), ("liability", -1)]
+
+
+def test_what_is_coded_to_the_tax_account_by_hand_is_no_tax(books: Path) -> None:
+    rewrite(books / "accounts.csv", lambda row: row | {"system_account": {"a-ust": "GST", "a-verb": "CREDITORS"}.get(row["account_id"], "")})  # fmt: skip
+    roles = only(books, "ACCPAY", "a-ust,30,0,30,NONE", "a-aufw,100,19,119,INPUT", "a-ust,19,0,19,", "a-verb,-149,0,-149,")  # fmt: skip
+    assert roles == [("liability", 3000), ("expense", 10000), ("tax", 1900), ("payable", -14900)]
