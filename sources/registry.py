@@ -69,7 +69,7 @@ SOURCES: dict[str, Source] = {
         _source("canonical", records.read_json, canonical_events.map_record, canonical_events.key),
         _source("stripe", records.read_stripe, stripe.map_record, stripe.key),
         _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
-        _source("receivables_csv", records.read_csv, receivables_csv.map_record, receivables_csv.key),
+        _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
     )
 }
 

@@ -1,6 +1,8 @@
 """Whatever the bytes: one outcome, never an exception, and no amount that was not in the record."""
 
 import json
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sources.records import read_csv, read_xero_tables
 from sources.registry import SOURCES, map_record
 
 FIXTURES = Path(__file__).parent / "fixtures"
+NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,2})?([eE][0-9]{1,2})?\Z")
 FAILURES = {"transient", "mapping", "master_data", "policy"}
 
 EVENT = {
@@ -79,12 +82,13 @@ def amounts(tree: Any) -> set[int]:
 
 
 def numbers(tree: Any) -> set[int]:
-    """Every whole number of a record, unsigned; a decimal text as hundredths."""
+    """Every whole number of a record, unsigned; a decimal text as hundredths, also one with an exponent or commas between thousands."""
     if isinstance(tree, dict | list):
         return set().union(*(numbers(value) for value in (tree.values() if isinstance(tree, dict) else tree)))
-    if isinstance(tree, str) and tree.replace(".", "", 1).replace("-", "", 1).isdecimal() and tree.isascii():
-        whole, _, fraction = tree.strip("-").partition(".")
-        return {int(whole or 0) * 100 + int(fraction.ljust(2, "0"))} if len(fraction) <= 2 else set()
+    if isinstance(tree, str):
+        text = tree.replace(",", "")
+        hundredths = abs(Decimal(text)) * 100 if NUMBER.match(text) else Decimal("0.5")
+        return {int(hundredths)} if hundredths == int(hundredths) else set()
     return {abs(tree)} if isinstance(tree, int) else set()
 
 
