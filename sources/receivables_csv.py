@@ -18,7 +18,7 @@ row):
 - 1/2/2013 is M/D/YYYY, unless one date of the file cannot be (31/1/2013), or DaysToSettle beside two dates comes out only
   the other way round: then it is D/M/YYYY. In a file that proves both ways (the rarer one in more than a hundredth of
   the rows that do) a date that could be either is refused.
-  YYYY-MM-DD and D.M.YYYY have one meaning.
+  YYYY-MM-DD, D.M.YYYY and dates with the month's English name have one meaning; two-digit years are refused.
 - 1.234 and 1,234 could be one and a bit or a thousand: other amounts of the file settle it (12.50, 1,234,567), otherwise
   the row is refused.
 
@@ -58,6 +58,8 @@ _NAME_OF = {other: name for name, others in _NAMES.items() for other in others}
 _TIME = r"(?:[ T]00?:00(?::00(?:\.0+)?)?)?"
 _ISO = re.compile(rf"([0-9]{{4}})([-/])([0-9]{{1,2}})\2([0-9]{{1,2}}){_TIME}\Z")
 _DATE = re.compile(rf"([0-9]{{1,2}})([-/.])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}\Z")
+_NAMED = re.compile(rf"(?:([0-9]{{1,2}})[-/ ])?([A-Za-z]{{3,9}})[-/ ](?:([0-9]{{1,2}}),? )?([0-9]{{4}}){_TIME}\Z")
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")  # fmt: skip
 _MONTH_FIRST, _DAY_FIRST, _UNCLEAR = "M/D/YYYY", "D/M/YYYY", "unclear"
 _DATES = ("InvoiceDate", "DueDate", "SettledDate")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[, .'\u00a0\u2019\u202f][0-9]{3})+\Z")
@@ -178,9 +180,8 @@ def _day(row: Fields, name: str) -> date:
 
 def _meanings(text: str) -> dict[str, date]:
     """What the text says read either way; the same day twice where it can be read in one way alone."""
-    iso, match = _ISO.match(text), _DATE.match(text)
-    if iso:
-        only = (int(iso[1]), int(iso[3]), int(iso[4]))
+    only, match = _unmistakable(text), _DATE.match(text)
+    if only:
         ways = {_MONTH_FIRST: only, _DAY_FIRST: only}
     elif match:
         first, second, year = int(match[1]), int(match[3]), int(match[4])
@@ -190,6 +191,18 @@ def _meanings(text: str) -> dict[str, date]:
     else:
         return {}
     return {way: day for way, parts in ways.items() if (day := _date(*parts)) is not None}
+
+
+def _unmistakable(text: str) -> tuple[int, int, int] | None:
+    """(year, month, day) of a date that is written the ISO way or with its month's English name."""
+    if iso := _ISO.match(text):
+        return int(iso[1]), int(iso[3]), int(iso[4])
+    named = _NAMED.match(text)
+    if named is None or bool(named[1]) == bool(named[3]):
+        return None
+    name = named[2].lower()
+    month = next((number for number, month in enumerate(_MONTHS, 1) if name in (month, month[:3])), 0)
+    return int(named[4]), month, int(named[1] or named[3])
 
 
 def _date(year: int, month: int, day: int) -> date | None:
@@ -220,6 +233,8 @@ def _amount(row: Fields, name: str, currency: str) -> int:
     if unsigned.startswith(("-", "(")):
         row.refuse(f"{name} is {shown(text)}: a credit note, and the row does not say what it credits")
     sign = _decimal_sign(unsigned) or row.text_or_none("_decimal")
+    if sign is None and ("." in unsigned or "," in unsigned):
+        row.refuse(f"{name} is {shown(text)}: decimals or thousands, and no other amount of the file shows which")
     amount = _decimal(unsigned, sign)
     if amount is None:
         row.refuse(f"{name} is {shown(text)}, expected an amount like 1234.50")

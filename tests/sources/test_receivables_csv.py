@@ -87,8 +87,12 @@ def test_in_a_file_of_two_minds_a_date_that_could_be_either_is_refused(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "written", ["2025-04-03", "2025/4/3", "2025-04-03 00:00:00", "2025-04-03T00:00:00.000", "3.4.2025", "4/3/2025 0:00"]
-)
+    "written",
+    [
+        "2025-04-03", "2025/4/3", "2025-04-03 00:00:00", "2025-04-03T00:00:00.000", "3.4.2025", "4/3/2025 0:00",
+        "03-Apr-2025", "3 April 2025", "Apr 3, 2025",
+    ],
+)  # fmt: skip
 def test_a_date_of_one_meaning_is_read_in_any_file(tmp_path: Path, written: str) -> None:
     assert taken(tmp_path, f"1;{written};2025-05-03;1;;391;No")[0][0] == "2025-04-03"
 
@@ -135,3 +139,8 @@ def test_an_invoice_settled_before_its_date_keeps_both_days(tmp_path: Path) -> N
     (row,) = map_paths("receivables_csv", [str(tmp_path)])
     assert isinstance(row, Mapped)
     assert [event.time.day for event in row.events] == [20, 15]
+
+
+@pytest.mark.parametrize("written", ["4/3/25", "2025-4-31", "3-Apx-2025", "Apr 2025", "3 Apr 3 2025", "45750", "2025-04-03 17:00"])  # fmt: skip
+def test_a_date_that_is_none_is_refused(tmp_path: Path, written: str) -> None:
+    assert taken(tmp_path, f"1;{written};2025-05-03;1;;391;No") == [f"InvoiceDate is '{written}', no date M/D/YYYY"]
