@@ -11,9 +11,10 @@ Home cases; every event of a document lies in that document's case and in no oth
 
 What is told:
 - AUTHORISED or PAID invoice -> invoice.issued at 00:00Z of its date; VOIDED -> invoice.issued and invoice.voided (its
-  journals net to zero). A credit note likewise: credit_memo.issued and credit_memo.voided. amount_paid and amount_credited -> cash.applied, on fully_paid_on_date or, while only a part is
-  paid, at updated_date_utc, the latest it can have been. DRAFT, SUBMITTED, DELETED -> policy. `version` is
-  updated_date_utc in milliseconds: of two extracts the later holds.
+  journals net to zero). DRAFT, SUBMITTED, DELETED -> policy. `version` is updated_date_utc in milliseconds: of two extracts
+  the later holds. A credit note likewise: credit_memo.issued and credit_memo.voided.
+- amount_paid and amount_credited -> cash.applied, on fully_paid_on_date or, while only a part is paid, at
+  updated_date_utc, the latest it can have been. Without amount_paid it is what amount_due leaves, all of it if PAID.
 - A journal -> posting.recorded, lines debit-positive in base currency, recorded_at when Xero created it and
   accounting_date its date. An edit is a reversal and a new posting: all are told, they net out.
 - A payment's journal -> payment.received too, on the journal's date. Its reversal in an edit is followed by a new
@@ -37,14 +38,15 @@ taxed line on a tax account was coded there by hand and is no tax); then the acc
 and rounding, which Xero types as expenses and liabilities. The journal of an invoice that comes to nothing has no line on
 the control account.
 
-Several organisations: a folder each, or an organisation_id column in invoices and journals; otherwise master data.
+Several organisations: a folder each, or an organisation_id column (or dbt's source_relation) in invoices and journals;
+otherwise master data.
 Without organizations.csv the entity is "main".
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, NamedTuple
 
 from canonical.dead_letters import DeadLetter
@@ -61,6 +63,7 @@ _AMOUNT = re.compile(rf"-?{_NUMBER}\Z")
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,30}\Z")
 _RATE = re.compile(rf"{_NUMBER}\Z")
 _FLOAT_NOISE = Decimal("0.000001")
+_EXACT = Context(prec=200)  # wide enough for any number that matches
 _RATE_DECIMALS, _MAX_RATE_DECIMALS, _MAX_RATE = 6, 12, Decimal(10) ** 12
 _STAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -243,7 +246,7 @@ def _tax(row: Fields, currency: str) -> int | None:
 
 def _line(line: Fields, currency: str) -> dict[str, Any]:
     return {
-        "amount_minor": _amount(line, "line_amount", currency) if line.has("line_amount") else 0,
+        "amount_minor": _amount(line, "line_amount", currency, is_rounded=True) if line.has("line_amount") else 0,
         "description": note(line.text_or_none("description")),
         "product": label(line.text_or_none("item_code")),
         "tax_code": label(line.text_or_none("tax_type")),
@@ -258,8 +261,9 @@ def _voided(row: Fields, origin: Origin, case: str, told: _Document) -> Event:
 
 def _applied(whole: Fields, row: Fields, origin: Origin, case: str) -> Iterable[Event]:
     currency, ident = _currency(whole, row), row.text("invoice_id")
-    for column, from_kind in (("amount_paid", "payment"), ("amount_credited", "credit")):
-        amount_minor = _unsigned(row, column, currency) if row.has(column) else 0
+    credited_minor = _unsigned(row, "amount_credited", currency) if row.has("amount_credited") else 0
+    paid_minor = _paid_minor(row, currency, credited_minor)
+    for from_kind, amount_minor in (("payment", paid_minor), ("credit", credited_minor)):
         if amount_minor:
             data = {
                 "document_id": f"{ident}/{from_kind}",  # else the two would be versions of one document
@@ -272,6 +276,16 @@ def _applied(whole: Fields, row: Fields, origin: Origin, case: str) -> Iterable[
             yield origin.tell(
                 "cash.applied", "applied", from_kind, document=ident, case=case, time=_settled(row), data=data
             )
+
+
+def _paid_minor(row: Fields, currency: str, credited_minor: int) -> int:
+    """As stated; in a table without amount_paid what is no longer due, or all of it where the invoice is PAID."""
+    if row.has("amount_paid"):
+        return _unsigned(row, "amount_paid", currency)
+    if not row.has("amount_due") and row.text("status").upper() != "PAID":
+        return 0
+    due_minor = _unsigned(row, "amount_due", currency) if row.has("amount_due") else 0
+    return max(0, _unsigned(row, "total", currency) - due_minor - credited_minor)
 
 
 def _settled(row: Fields) -> datetime:
@@ -451,19 +465,20 @@ def _currency(whole: Fields, row: Fields) -> str:
     return known_currency(code, row.label)
 
 
-def _amount(row: Fields, name: str, currency: str) -> int:
+def _amount(row: Fields, name: str, currency: str, *, is_rounded: bool = False) -> int:
+    """`is_rounded` for what is shown and compared with nothing: a line may be quantity x price to the last place."""
     text = row.text(name)
     if not _AMOUNT.match(text) and not _GROUPED.match(text):
         row.refuse(f"{name} is {shown(text)}, expected a decimal amount")
     try:
-        return to_minor(_without_noise(Decimal(text.replace(",", "")), currency), currency)
+        return to_minor(_whole(Decimal(text.replace(",", "")), currency, is_rounded), currency)
     except MoneyError as error:
         row.refuse(f"{name}: {error}")
 
 
-def _without_noise(amount: Decimal, currency: str) -> Decimal:
-    whole = amount.quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP)
-    return whole if abs(amount - whole) < _FLOAT_NOISE else amount
+def _whole(amount: Decimal, currency: str, is_rounded: bool) -> Decimal:
+    whole = amount.quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP, _EXACT)
+    return whole if is_rounded or abs(amount - whole) < _FLOAT_NOISE else amount
 
 
 def _unsigned(row: Fields, name: str, currency: str) -> int:
@@ -479,7 +494,7 @@ def _rate(row: Fields) -> str | None:
         return None
     rate = Decimal(text) if _RATE.match(text) else Decimal(0)
     decimals = min(max(_RATE_DECIMALS, -int(rate.as_tuple().exponent)), _MAX_RATE_DECIMALS)
-    rate = rate.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
+    rate = rate.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _EXACT)
     if not rate or rate >= _MAX_RATE:
         row.refuse(f"currency_rate is {shown(text)}, expected a positive decimal")
     return f"{rate:f}"

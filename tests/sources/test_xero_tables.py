@@ -235,13 +235,13 @@ def test_a_folder_without_tables_is_the_callers_mistake(tmp_path: Path) -> None:
 def test_a_rate_is_as_exact_as_xero_keeps_it_although_its_last_zeros_are_gone(books: Path) -> None:
     """1.25 read as two decimals would leave 3.20 open on 800.00."""
     rates = {}
-    for printed in ("1.25", "0.745518", "0.7455180001", "110", ".5", "1.2500000000000002", "0"):
+    for printed in ("1.25", "0.745518", "0.7455180001", "110", ".5", "1.2500000000000002", "6.7E-05", "0", "1e99"):
         rewrite(books / "invoices.csv", lambda row, rate=printed: row | ({"currency_rate": rate} if row["invoice_id"] == "i-2" else {}))  # fmt: skip
         event = told(books, "invoice.issued").get("i-2")
         rates[printed] = event and event.data.rate
     assert rates == {
         "1.25": "1.250000", "0.745518": "0.745518", "0.7455180001": "0.7455180001", "110": "110.000000",
-        ".5": "0.500000", "1.2500000000000002": "1.250000000000", "0": None,
+        ".5": "0.500000", "1.2500000000000002": "1.250000000000", "6.7E-05": "0.000067", "0": None, "1e99": None,
     }  # fmt: skip
 
 
@@ -250,7 +250,7 @@ def test_a_rate_is_as_exact_as_xero_keeps_it_although_its_last_zeros_are_gone(bo
     [
         ("1E3", 100000), ("1.0e+03", 100000), (".5", 50), ("1234.50000000", 123450), ("1,234.50", 123450),
         ("90.33999999999999", 9034), ("119.00000000000001", 11900), ("NULL", None), ("1,234", None), ("1.234,50", None),
-        ("10.005", None), ("1 234.50", None), ("-1", None), ("12.3.4", None),
+        ("10.005", None), ("1 234.50", None), ("-1", None), ("12.3.4", None), ("1e99", None), ("1e-99", 0),
     ],
 )  # fmt: skip
 def test_an_amount_is_read_as_it_is_meant_or_not_at_all(books: Path, printed: str, total_minor: int | None) -> None:
@@ -282,6 +282,24 @@ def test_a_time_is_converted_to_utc_and_a_day_is_the_day_that_is_written(books: 
 def test_tax_that_is_taken_off_does_not_cost_the_invoice(books: Path) -> None:
     rewrite(books / "invoices.csv", lambda row: row | {"total_tax": "-1.90"})
     assert told(books, "invoice.issued")["i-1"].data.tax_minor is None
+
+
+def test_a_line_of_many_decimals_is_shown_rounded_and_costs_no_invoice(books: Path) -> None:
+    rewrite(books / "invoice_lines.csv", lambda row: row | {"line_amount": "33.33335"})
+    assert told(books, "invoice.issued")["i-1"].data.lines[0].amount_minor == 3333
+
+
+@pytest.mark.parametrize(
+    ("change", "applied"),
+    [
+        ({}, [("i-1", "payment", 11900), ("i-2", "credit", 10000)]),
+        ({"amount_due": "19"}, [("i-1", "payment", 10000), ("i-2", "payment", 88100), ("i-2", "credit", 10000), ("i-4", "payment", 480)]),
+    ],
+)  # fmt: skip
+def test_what_was_paid_is_told_without_its_column(books: Path, change: dict[str, str], applied: Any) -> None:
+    rewrite(books / "invoices.csv", lambda row: {name: cell for name, cell in (row | change).items() if name != "amount_paid"})  # fmt: skip
+    found = [event.data for event in events(books) if event.type == "cash.applied"]
+    assert [(data.invoice_id, data.from_kind, data.amount_minor) for data in found] == applied
 
 
 def test_names_are_for_people_and_cost_no_invoice(books: Path) -> None:
