@@ -47,7 +47,7 @@ _NAMES = {
     "InvoiceDate": ("invoicedate", "issuedate"),
     "DueDate": ("duedate",),
     "InvoiceAmount": ("invoiceamount", "amount", "invoicetotal"),
-    "SettledDate": ("settleddate", "settlementdate", "paiddate", "datepaid", "paymentdate", "cleardate"),
+    "SettledDate": ("settleddate", "settlementdate", "paiddate", "datepaid", "paymentdate", "cleardate", "settledon"),
     "customerID": ("customerid", "customerno", "customernumber", "customer"),
     "countryCode": ("countrycode", "country", "companycode", "entity"),
     "Disputed": ("disputed", "dispute"),
@@ -75,7 +75,7 @@ def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | Dead
     currency = known_currency(row.text_or_none("currency") or DEFAULT_CURRENCY, row.label)
     amount_minor = _amount(row, "InvoiceAmount", currency)
     issued, due = _day(row, "InvoiceDate"), _day(row, "DueDate")
-    settled = _day(row, "SettledDate") if row.has("SettledDate") else None
+    settled = _settled(row)
     events = [_issued(row, origin, currency, amount_minor, issued, due)]
     if settled is not None:
         events.append(_money(row, origin, "payment.received", currency, amount_minor, settled, {}))
@@ -176,6 +176,13 @@ def _day(row: Fields, name: str) -> date:
         expected = f"no date {order}" if order != _UNCLEAR else "no date, or two: the file writes both M/D and D/M"
         row.refuse(f"{name} is {shown(text)}, {expected}")
     return next(iter(meanings.values()))
+
+
+def _settled(row: Fields) -> date | None:
+    """None while open. Days without their date are a column under a name that is not known: open is not what it says."""
+    if "SettledDate" not in row.values and row.has("DaysToSettle"):
+        row.refuse("DaysToSettle is given and no column is named SettledDate; name it so")
+    return _day(row, "SettledDate") if row.has("SettledDate") else None
 
 
 def _meanings(text: str) -> dict[str, date]:

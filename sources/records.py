@@ -370,7 +370,9 @@ def _tables(folder: Path) -> dict[str, Path]:
         stem, _, ending = file.name.lower().removesuffix(".gz").rpartition(".")
         table = by_name.get(stem.removeprefix("xero_").removesuffix("_data"))
         if table and f".{ending}" in (".csv", ".tsv", *_JSON_ENDINGS):
-            found.setdefault(table, file)
+            if table in found:
+                raise SourceError(f"{found[table]} and {file} both hold {table}; leave one of them in the folder")
+            found[table] = file
     return found
 
 

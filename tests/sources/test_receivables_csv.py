@@ -144,3 +144,9 @@ def test_an_invoice_settled_before_its_date_keeps_both_days(tmp_path: Path) -> N
 @pytest.mark.parametrize("written", ["4/3/25", "2025-4-31", "3-Apx-2025", "Apr 2025", "3 Apr 3 2025", "45750", "2025-04-03 17:00"])  # fmt: skip
 def test_a_date_that_is_none_is_refused(tmp_path: Path, written: str) -> None:
     assert taken(tmp_path, f"1;{written};2025-05-03;1;;391;No") == [f"InvoiceDate is '{written}', no date M/D/YYYY"]
+
+
+def test_an_unknown_name_for_the_settled_date_does_not_leave_every_invoice_open(tmp_path: Path) -> None:
+    header = "invoiceNumber;InvoiceDate;DueDate;InvoiceAmount;gone by;DaysToSettle"
+    read = taken(tmp_path, "1;1/2/2025;1/3/2025;1;1/4/2025;2", header=header)
+    assert read == ["DaysToSettle is given and no column is named SettledDate; name it so"]

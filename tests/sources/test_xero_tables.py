@@ -224,6 +224,12 @@ def test_the_same_lines_twice_in_an_extract_count_once(books: Path) -> None:
     assert lines(told(books, "posting.recorded")["j-1"]) == [("receivable", 11900), ("revenue", -10000), ("tax", -1900)]
 
 
+def test_two_files_of_one_table_are_never_chosen_between(books: Path) -> None:
+    shutil.copy(books / "invoices.csv", books / "xero_invoice_data.csv")
+    with pytest.raises(SourceError, match=r"both hold invoices; leave one"):
+        outcomes(books)
+
+
 def test_a_folder_without_tables_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"neither invoices\.csv nor journals\.csv"):
         outcomes(tmp_path)
