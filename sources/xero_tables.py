@@ -22,8 +22,8 @@ What is told:
 
 Money: decimal texts in the invoice's currency, also with an exponent (1E3) or with a comma between thousands where
 decimals follow; less than a millionth beside a whole minor unit is what a floating-point column leaves, and is dropped.
-currency_rate is document currency for one unit of base currency. Xero keeps six decimals of it and extracts drop its last
-zeros, so 0.75 is read as 0.750000: its printed decimals say how exact it is. The base currency is the organisation's
+currency_rate is document currency for one unit of base currency. Xero keeps six digits of it and extracts drop the last
+zeros, so 0.75 is read as 0.750000 and 1.5 as 1.50000: the printed decimals say how exact a rate is. The base currency is the organisation's
 base_currency column, or the one currency whose invoices are all at rate 1 (on several days rather than on one; failing
 those, the one whose invoices state no rate); where that does not settle it, journals are dead letters (master data):
 nobody guesses a currency.
@@ -64,7 +64,7 @@ _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,30}\Z")
 _RATE = re.compile(rf"{_NUMBER}\Z")
 _FLOAT_NOISE = Decimal("0.000001")
 _EXACT = Context(prec=200)  # wide enough for any number that matches
-_RATE_DECIMALS, _MAX_RATE_DECIMALS, _MAX_RATE = 6, 12, Decimal(10) ** 12
+_RATE_DIGITS, _MAX_RATE_DECIMALS, _MAX_RATE = 6, 12, Decimal(10) ** 12
 _STAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[ T]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?(UTC|Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?\Z"
@@ -493,7 +493,10 @@ def _rate(row: Fields) -> str | None:
     if text is None:
         return None
     rate = Decimal(text) if _RATE.match(text) else Decimal(0)
-    decimals = min(max(_RATE_DECIMALS, -int(rate.as_tuple().exponent)), _MAX_RATE_DECIMALS)
+    kept = _RATE_DIGITS - max(
+        0, rate.adjusted() + 1
+    )  # source: help.xero.com, currency settings: six, decimals included
+    decimals = min(max(0, kept, -int(rate.as_tuple().exponent)), _MAX_RATE_DECIMALS)
     rate = rate.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _EXACT)
     if not rate or rate >= _MAX_RATE:
         row.refuse(f"currency_rate is {shown(text)}, expected a positive decimal")

@@ -62,7 +62,7 @@ def test_an_invoice_says_what_the_books_say() -> None:
     assert (data.currency, data.total_minor, data.rate, data.rate_direction) == (
         "USD",
         100000,
-        "1.250000",
+        "1.25000",
         "document_per_base",
     )
     assert (data.base_currency, data.direction, data.due_date) == ("EUR", "sales", None)
@@ -240,15 +240,15 @@ def test_a_folder_without_tables_is_the_callers_mistake(tmp_path: Path) -> None:
 
 def test_a_rate_is_as_exact_as_xero_keeps_it_although_its_last_zeros_are_gone(books: Path) -> None:
     """1.25 read as two decimals would leave 3.20 open on 800.00."""
-    rates = {}
-    for printed in ("1.25", "0.745518", "0.7455180001", "110", ".5", "1.2500000000000002", "6.7E-05", "0", "1e99"):
-        rewrite(books / "invoices.csv", lambda row, rate=printed: row | ({"currency_rate": rate} if row["invoice_id"] == "i-2" else {}))  # fmt: skip
-        event = told(books, "invoice.issued").get("i-2")
-        rates[printed] = event and event.data.rate
-    assert rates == {
-        "1.25": "1.250000", "0.745518": "0.745518", "0.7455180001": "0.7455180001", "110": "110.000000",
-        ".5": "0.500000", "1.2500000000000002": "1.250000000000", "6.7E-05": "0.000067", "0": None, "1e99": None,
+    rates = {
+        "1.25": "1.25000", "0.75": "0.750000", "0.745518": "0.745518", "0.7455180001": "0.7455180001", "110": "110.000",
+        "14500000": "14500000", ".5": "0.500000", "1.2500000000000002": "1.250000000000", "6.7E-05": "0.000067",
+        "0": None, "1e99": None, "-1": None,
     }  # fmt: skip
+    for printed, rate in rates.items():
+        rewrite(books / "invoices.csv", lambda row, cell=printed: row | ({"currency_rate": cell} if row["invoice_id"] == "i-2" else {}))  # fmt: skip
+        event = told(books, "invoice.issued").get("i-2")
+        assert (event and event.data.rate) == rate, printed
 
 
 @pytest.mark.parametrize(
