@@ -96,7 +96,7 @@ def habits(rows: Iterable[dict[str, str]]) -> dict[str, str]:
     for cells in rows:
         row = {name: cell.strip() for name, cell in _named(cells).items() if isinstance(cell, str)}
         orders.update(_orders_proven(row))
-        signs.update(filter(None, [_decimal_sign(row.get("InvoiceAmount", ""))]))
+        signs.update(filter(None, [_decimal_sign(row.get("InvoiceAmount", "").strip("$()- "))]))
     proven = {"_dates": orders, "_decimal": signs}
     return {name: _prevailing(found) for name, found in proven.items() if found}
 

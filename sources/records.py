@@ -402,7 +402,7 @@ class _Books:
         self.tables = _tables(folder)
         self.store = store
         self.rates: dict[str, dict[str, _Rates]] = {}  # organisation -> currency -> what is known of it
-        self.organisations = list({_organisation_id(row): row for _, row in self._clean("organizations") if _is_current(row)}.values())  # fmt: skip
+        self.organisations = list({_organisation_id(row) or str(_filled(row)): row for _, row in self._clean("organizations") if _is_current(row)}.values())  # fmt: skip
         self.relations = {row["source_relation"]: _organisation_id(row) for row in self.organisations if row.get("source_relation")}  # fmt: skip
         self.accounts = {row[name]: row for _, row in self._clean("accounts") for name in ("code", "account_id") if row.get(name)}  # fmt: skip
         self._load()
@@ -481,7 +481,7 @@ class _Books:
         named = _organisation_id(row)
         if named or len(self.organisations) > 1:
             return self.relations.get(named, named)
-        return _organisation_id(self.organisations[0]) if self.organisations else "main"
+        return (_organisation_id(self.organisations[0]) if self.organisations else "") or "main"
 
     def _base_currency(self, organisation: str) -> str | None:
         stated = {row["base_currency"] for row in self.organisations if row.get("base_currency") and (len(self.organisations) == 1 or _organisation_id(row) == organisation)}  # fmt: skip

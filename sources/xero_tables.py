@@ -26,7 +26,8 @@ currency_rate is document currency for one unit of base currency. Xero keeps six
 zeros, so 0.75 is read as 0.750000 and 1.5 as 1.50000: the printed decimals say how exact a rate is. The base currency is the organisation's
 base_currency column, or the one currency whose invoices are all at rate 1 (on several days rather than on one; failing
 those, the one whose invoices state no rate); where that does not settle it, journals are dead letters (master data):
-nobody guesses a currency.
+nobody guesses a currency. Xero keeps hundredths in every currency: a fraction of a yen is a dead letter, and books kept in
+a currency of three decimals need policy's tolerance.fx_minor = 10.
 
 Days are taken as they are written, whatever time and zone follow; times are converted to UTC, which they are in where
 they name no zone.

@@ -204,6 +204,13 @@ def test_books_without_their_optional_tables_still_map(books: Path) -> None:
     assert postings["j-1"].correlationid == "invoice:main:xero:i-1"
 
 
+def test_an_organisation_without_an_id_is_the_only_one_or_is_refused(books: Path) -> None:
+    (books / "organisations.csv").write_text("name,base_currency\nMuster GmbH,EUR\nMuster GmbH,EUR\n")
+    assert told(books, "posting.recorded")["j-1"].correlationid == "invoice:main:xero:i-1"
+    (books / "organisations.csv").write_text("name,base_currency\nMuster GmbH,EUR\nZweite GmbH,USD\n")
+    assert not told(books, "posting.recorded")
+
+
 def test_two_organisations_in_one_folder_are_told_apart_or_refused(books: Path) -> None:
     with (books / "organisations.csv").open("a") as file:
         file.write("Zweite GmbH,org-2\n")
