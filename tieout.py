@@ -237,6 +237,9 @@ def worker(
         str, typer.Option(help="The consumer group; workers of one group share the partitions.")
     ] = "tieout",
     policy: PolicyFile = None,
+    cached_cases: Annotated[
+        int, typer.Option(min=1, help="Kept in memory, 2 to 4 kB each; others are read again from the store.")
+    ] = 1_000_000,
 ) -> None:
     """Run a stream worker, until SIGTERM.
 
@@ -253,7 +256,7 @@ def worker(
     _policy(policy)
     settings = Settings(
         bootstrap=bootstrap, store_url=store, metrics_host=metrics_host, metrics_port=metrics_port, group=group,
-        policy_path=policy, sources=tuple(SOURCES),
+        policy_path=policy, sources=tuple(SOURCES), cached_cases=cached_cases,
     )  # fmt: skip
     with _mistakes(Unreachable, PortInUse):
         reach_broker(bootstrap)
