@@ -102,7 +102,7 @@ def _fill(store: Store, cases: int) -> None:
         chunk = numbered[first : first + CHUNK]
         homes = [partition_of(prefix + each, PARTITIONS) for each in chunk]
         store.write_verdicts([
-            VerdictRow(home, 1, first + place + 1, now, now, 1, True, "{}", verdict.replace(name, each), controls)
+            VerdictRow(home, 0, first + place + 1, now, now, 1, True, "{}", verdict.replace(name, each), controls)
             for place, (home, each) in enumerate(zip(homes, chunk, strict=True))
         ])  # fmt: skip
         for number in range(PARTITIONS):
