@@ -25,12 +25,17 @@ def standing(events: Sequence[Event], conflicts: list[str]) -> Sequence[Event]:
     """One event a document, in order of time; ids of contradicting versions are appended to `conflicts`."""
     if len(events) < 2:
         return events
-    latest: dict[str, Event] = {}
+    latest: dict[tuple[str | None, str], Event] = {}
     for event in events:
-        document = event.data.document_id
+        document = _document(event)
         known = latest.get(document)
         latest[document] = event if known is None else _later(known, event, conflicts)
-    return [event for event in events if latest[event.data.document_id] is event]
+    return [event for event in events if latest[_document(event)] is event]
+
+
+def _document(event: Event) -> tuple[str | None, str]:
+    """Ledgers kept side by side number one entry alike: each has its own."""
+    return getattr(event.data, "ledger", None), event.data.document_id
 
 
 def _later(known: Event, event: Event, conflicts: list[str]) -> Event:

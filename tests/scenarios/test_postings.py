@@ -130,6 +130,10 @@ ROWS = (
         posting("120.00"), *PAID), "40d", "ok"),
     Row("the second replaces the first", (invoice("110.00"), invoice("120.00", "1h", document="in_2", replaces="in_1"),
         posting("120.00", "1h+1m"), *PAID), "40d", "ok"),
+    Row("two ledgers that number their entry alike", (invoice("120.00"), posting("120.00", id="erp:main:je_1"),
+        posting("120.00", ledger="local", id="erp:local:je_1")), "5m", "pending", controls={"conflict": "pass", "amount": "pass"}),
+    Row("two ledgers that number their entry alike, the first one wrong", (invoice("120.00"), posting("110.00", id="erp:main:je_1"),
+        posting("120.00", "2m", ledger="local", id="erp:local:je_1")), "5m", "break", "amount", "10.00"),
     Row("one invoice told by billing and by the ledger is no duplicate",
         (invoice("120.00"), invoice("120.00", "1m", document="X-9", id="erp:X-9:issued", system="erp"), posting("120.00"), *PAID), "40d", "ok"),
     # Orphans.
