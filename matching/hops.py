@@ -4,7 +4,8 @@
   payment leg runs in calendar days from the invoice's date to the day it was paid.
 - A posting that was booked ahead of its invoice has latency 0: the systems' clocks or order differ, nobody waited.
 - A leg that has met or missed its end is history: edits later do not reopen it, unless nothing stands any more.
-- After a reversal the ledger has its target anew to post again: the due time counts from the reversal.
+- After a reversal the ledger has its target anew to post again: the due time counts from the reversal. Money that came
+  ahead of its invoice can be applied once there is one: the due time counts from the invoice.
 """
 
 from collections.abc import Callable
@@ -75,13 +76,14 @@ def payment_to_application(view: View) -> Hop:
     if not view.expect.application or view.total_minor == 0 or not (needed_minor or settlement.foreign):
         return _NOT_EXPECTED[name]
     terms = view.terms.payment_to_application
+    issued_at = moment(view.issued)
     if settlement.foreign and not needed_minor:
         started_at = min(map(moment, settlement.foreign))
-        return _elapsed(view, name, terms, started_at, settlement.applied_at(1))
+        return _elapsed(view, name, terms, started_at, settlement.applied_at(1), issued_at)
     if settlement.applied_minor < needed_minor:
-        return _elapsed(view, name, terms, settlement.oldest_unapplied() or view.facts[0].time, None)
+        return _elapsed(view, name, terms, settlement.oldest_unapplied() or view.facts[0].time, None, issued_at)
     started_at = settlement.completing_payment(needed_minor) or view.facts[0].time
-    return _elapsed(view, name, terms, started_at, settlement.applied_at(needed_minor))
+    return _elapsed(view, name, terms, started_at, settlement.applied_at(needed_minor), issued_at)
 
 
 # Asked of a case that has its document; without one no leg has started.
@@ -125,9 +127,10 @@ def _elapsed(
     terms: ElapsedLeg,
     started_at: datetime,
     ended_at: datetime | None,
-    reopened_at: datetime | None = None,
+    not_before: datetime | None = None,
 ) -> Hop:
-    clock_starts_at = started_at if reopened_at is None or reopened_at < started_at else reopened_at
+    """`not_before`: when the leg could begin, where that is not when it was started."""
+    clock_starts_at = started_at if not_before is None or not_before < started_at else not_before
     due_at = clock_starts_at + terms.target
     if ended_at is None:
         state = view.clock.open_state(due_at, clock_starts_at + terms.missing_after, terms.awaits)
@@ -141,7 +144,7 @@ def _elapsed(
 
 def _paid(started_at: datetime, ended_at: datetime, target_s: int, due_date: date, due_at: datetime) -> Hop:
     late_s = max(0, (ended_at.date() - due_date).days) * DAY_S
-    latency_s = (ended_at - started_at).total_seconds()
+    latency_s = max(0.0, (ended_at - started_at).total_seconds())  # nobody waited for what was paid ahead
     state: HopState = "met_late" if late_s else "met"
     return Hop("invoice_to_payment", started_at, ended_at, latency_s, target_s, late_s, state, due_at)
 

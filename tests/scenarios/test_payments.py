@@ -5,6 +5,7 @@ import pytest
 from tests.scenarios.books import INVOICE, Row, applied, check, invoice, payment, posting, tell, verdict_of, void
 
 SOLD = (invoice("100.00"), posting("100.00"))
+AHEAD = (payment("100.00", "1d"), invoice("100.00", "5d"), posting("100.00", "5d"))
 STRIPE = "invoice:acme-us:stripe:in_1"
 NO_APPLICATION = "[expect.billing]\napplication = false"
 
@@ -73,6 +74,12 @@ ROWS = (
     Row("applied in part, and the rest forgotten", (*SOLD, payment("100.00"), applied("70.00")), "4d", "break", "unapplied_cash", "30.00"),
     Row("applied, then unapplied", (*SOLD, payment("100.00"), applied("100.00"), applied("100.00", "2d", event="cash.unapplied", document="un_1")),
         "4d", "break", "missing_application", "100.00"),
+    Row("paid ahead: there is an invoice to apply it to since the fifth day", AHEAD, "5d+3h", "pending",
+        hops={"payment_to_application": "waiting"}, next_deadline="5d+4h"),
+    Row("paid ahead, and not applied in time", AHEAD, "5d+4h", "break", "sla", hops={"payment_to_application": "late"}),
+    Row("paid ahead, never applied", AHEAD, "7d", "break", "missing_application", "100.00"),
+    Row("paid ahead, applied in time", (*AHEAD, applied("100.00", "5d+1h")), "5d+1h", "ok",
+        hops={"payment_to_application": "met", "invoice_to_payment": "met"}),
     Row("no applications expected of this system", (*SOLD, payment("100.00")), "4d", "ok", policy=NO_APPLICATION),
     # Orphans.
     Row("paid, the invoice still to come", (payment("100.00"),), "1d+5h", "pending", next_deadline="2d"),
@@ -110,3 +117,8 @@ def test_cash_applied_without_its_payment_is_not_called_nothing_received() -> No
     row = Row("books that keep applications and no payments", (*SOLD, applied("100.00")), "40d", "ok")
     reasons = {control.name: control.reason for control in verdict_of(row).controls}
     assert reasons["duplicate_payment"] == "cash was applied; the payments behind it were not supplied"
+
+
+def test_nobody_waited_for_a_payment_that_came_ahead_of_its_invoice() -> None:
+    hops = {hop.name: hop for hop in verdict_of(Row("", (*AHEAD, applied("100.00", "5d+1h")), "6d", "ok")).hops}
+    assert hops["invoice_to_payment"].latency_s == 0
