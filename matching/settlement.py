@@ -4,7 +4,8 @@
 - `reductions`: credits, deposits, write-offs, withholding and fees that reduce what is left to pay.
 - `applied`: cash applied from payments, less what was unapplied. Where the case holds no payment it is the proof of one
   (books that keep the application and not the payment); a payment in another currency counts for what was applied of it.
-- All sums are over the document's currency; applications in another one are left out and never guessed at.
+- All sums are over the document's currency; applications in another one are left out and never guessed at. Those of a
+  receipt are over its own money's: an application in another currency counts for what it says it took of it.
 """
 
 from collections.abc import Sequence
@@ -126,11 +127,20 @@ class Settlement:
             if event_type not in view.by_type:
                 continue
             for event in view.standing(event_type):
-                if view.currency in (None, event.data.currency):
+                amount_minor = self._applied_minor(view, event.data)
+                if amount_minor is not None:
                     to = self._applications if event.data.from_kind == "payment" else self._reductions
-                    to.append(_movement(event, sign))
+                    to.append(Movement(event.time, moment(event), sign * amount_minor))
         if view.kind == "invoice" and "credit_memo.issued" in view.by_type:
             self._take_credit_memos(view)
+
+    def _applied_minor(self, view: "View", data: Any) -> int | None:
+        """None where it is in another currency and does not say what it took."""
+        if view.kind == "receipt" and self.payments and data.currency != self.payments[0].data.currency:
+            took: int | None = data.from_amount_minor
+            return took if data.from_currency == self.payments[0].data.currency else None
+        amount_minor: int = data.amount_minor
+        return amount_minor if view.currency in (None, data.currency) else None
 
     def _take_credit_memos(self, view: "View") -> None:
         voids = view.of("credit_memo.voided")

@@ -6,6 +6,7 @@ from tests.scenarios.books import INVOICE, Row, applied, check, invoice, payment
 
 SOLD = (invoice("100.00"), posting("100.00"))
 AHEAD = (payment("100.00", "1d"), invoice("100.00", "5d"), posting("100.00", "5d"))
+RECEIPT = "receipt:acme-us:bank:py_1"
 STRIPE = "invoice:acme-us:stripe:in_1"
 NO_APPLICATION = "[expect.billing]\napplication = false"
 
@@ -100,6 +101,12 @@ ROWS = (
         controls={"orphan_payment": "pass", "duplicate_payment": "not_applicable"}),
     Row("Stripe's payment names its invoice and is applied by Stripe itself", (invoice("100.00", case=STRIPE), posting("100.00", case=STRIPE),
         payment("100.00", case=STRIPE)), "40d", "ok", hops={"invoice_to_payment": "met", "payment_to_application": "not_expected"}),
+    Row("a receipt in yen applied to an invoice in dollars", (payment("15000", case=RECEIPT, currency="JPY"),
+        applied("100.00", case=RECEIPT, from_currency="JPY", from_amount_minor=15000)), "90d", "ok"),
+    Row("a receipt in euros, half of it applied to an invoice in dollars", (payment("100.00", case=RECEIPT, currency="EUR"),
+        applied("108.00", case=RECEIPT, from_currency="EUR", from_amount_minor=5000)), "90d", "break", "unapplied_cash", "50.00"),
+    Row("a receipt applied in another currency that does not say what it took", (payment("100.00", case=RECEIPT, currency="EUR"),
+        applied("108.00", case=RECEIPT)), "90d", "break", "unapplied_cash", "100.00"),
     Row("a receipt that was refunded", (payment("100.00", case="receipt:acme-us:bank:py_1"),
         payment("100.00", "2d", event="refund.issued", document="re_1", case="receipt:acme-us:bank:py_1")), "90d", "ok"),
 )  # fmt: skip
