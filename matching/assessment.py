@@ -62,6 +62,8 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     ledgers, settlement = view.ledgers, view.settlement
     if ledgers and (len(ledgers) > 1 or ledgers[0].base_currency != view.currency or ledgers[0].net_minor is None):
         return None
+    if view.cause == "waiting":
+        return None
     states = [hop.state for hop in hops]
     if "late" in states:
         return None

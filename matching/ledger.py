@@ -2,7 +2,7 @@
 
 - Postings and reversals net over the control account (receivable for sales, payable for purchases, sign-flipped; the
   other way round for credit memos), so that the net of what is booked right equals the document's total.
-- An edit is a reversal and a new posting: both are in the net.
+- An edit is a reversal and a new posting: both are in the net. What was taken back cancels itself whatever its currency.
 - `cause` names the single root cause of a difference. Each control speaks up for its own cause and refers to it for the
   others, so that one mistake is one break.
 - Where the ledger holds base amounts alone, the net is compared with the converted total.
@@ -35,19 +35,29 @@ class Ledger:
         self.postings = postings
         self.role, self.sign = role, sign
         self.base_currency: str = postings[0].data.base_currency
-        self.is_other_currency = False
         control: list[tuple[int | None, int | None]] = []
         tax: list[tuple[int | None, int | None]] = []
         for posting in postings:
             self._take(posting.data, currency, control, tax)
+        other = [posting for posting in postings if self._is_other(posting.data, currency)]
+        self.is_other_currency = bool(other) and not self._cancel(other)
         self.control_lines, self.tax_lines = len(control), len(tax)
         self.net_minor, self.base_minor = _net(control, sign)
         self.tax_minor, self.base_tax_minor = _net(tax, -sign)
 
+    def _is_other(self, posting: Any, currency: str | None) -> bool:
+        return posting.base_currency != self.base_currency or posting.currency not in (None, currency)
+
+    def _cancel(self, postings: Sequence[Any]) -> bool:
+        """Whether what they booked, in each currency by itself, was taken back."""
+        rests: dict[tuple[str | None, str], list[int]] = {}
+        for posting in postings:
+            key = (posting.data.currency, posting.data.base_currency)
+            rests.setdefault(key, []).append(self._net_of(posting))
+        return all(len(rest) > 1 and sum(rest) == 0 for rest in rests.values())
+
     def _take(self, posting: Any, currency: str | None, control: list[Any], tax: list[Any]) -> None:
         """Its lines on the control account and its tax lines, as (amount, base amount)."""
-        if posting.base_currency != self.base_currency or posting.currency not in (None, currency):
-            self.is_other_currency = True
         in_base = posting.base_currency == currency
         own_role = self.role
         for line in posting.lines:

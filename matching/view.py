@@ -169,7 +169,7 @@ class View:
             return "agrees"
         stated_base = self.document.data.base_currency
         if ledger.is_other_currency or (stated_base is not None and ledger.base_currency != stated_base):
-            return "currency"
+            return "waiting" if self._ledger_may_still_follow(ledger) else "currency"
         if not ledger.control_lines and self.document.data.total_minor:
             return "no_control_line"  # a document that comes to nothing moves no balance, and its posting needs none
         if ledger.net_minor is None:

@@ -125,6 +125,7 @@ def _unbalanced_minor(view: View, base_currency: str, rest: int) -> int:
 
 _CURRENCY_PASS = passed("currency", "document, postings and payments agree")
 _CURRENCY_NO_DOCUMENT = not_applicable("currency", _NO_DOCUMENT)
+_CURRENCY_WAITING = not_assessed("currency", _SEE["waiting"])
 _CURRENCY_ALONE = not_applicable("currency", "nothing beside the document yet")
 
 
@@ -138,6 +139,8 @@ def currency(view: View) -> Answer:
     for ledger in view.ledgers:
         if view.causes[ledger.name] == "currency":
             return _booked_in_another(view, ledger)
+        if ledger.is_other_currency and view.causes[ledger.name] == "waiting":
+            return _CURRENCY_WAITING
     if view.settlement.foreign and not _is_converted(view):
         return _paid_in_another(view)
     return _CURRENCY_PASS if view.ledgers or view.settlement.payments else _CURRENCY_ALONE
