@@ -3,6 +3,9 @@
 One is written to ClickHouse (`dead_letters`) and to the topic `dead-letters`, with the headers of KIP-1191
 (`__dlq.errors.*`) beside its own, before its offset is committed. Its identity is (topic, partition, offset), so a
 re-read record is the same dead letter (rule E13).
+
+The table holds every original whole. A message carries what a raw topic may hold; a record larger than that (packed by its
+producer it passed the topic's limit) is cut, and a header says so: refused by the broker, it would stop the stream.
 """
 
 from collections.abc import Sequence
@@ -14,10 +17,11 @@ import msgspec
 from canonical.dead_letters import DeadLetter
 from sinks.rows import DeadLetterRow
 from streams.ports import Outbound
-from streams.topics import DEAD_LETTERS
+from streams.topics import DEAD_LETTERS, MAX_RAW_BYTES
 
 Stage = Literal["intake", "join"]
 MAX_REASON_CHARS = 2_000
+CUT_BYTES = 1_000_000
 
 
 def row(letter: DeadLetter, record: Any, stage: Stage, source: str, failed_at: datetime) -> DeadLetterRow:
@@ -47,8 +51,12 @@ def message(row: DeadLetterRow, record: Any) -> Outbound:
         "__dlq.errors.stage": row.stage,
     }
     own = [(name, value or b"") for name, value in record.headers if not name.startswith("__dlq.errors.")]
-    headers = own + [(name, value.encode()) for name, value in errors.items()]
-    return Outbound(DEAD_LETTERS, record.key or b"", row.original, headers)
+    key, value = row.key, row.original
+    if len(key) + len(value) + sum(len(name.encode()) + len(content) for name, content in own) > MAX_RAW_BYTES:
+        errors["__dlq.errors.cut"] = f"{len(value)} bytes, whole in the table dead_letters"
+        own, key, value = [], key[:CUT_BYTES], value[:CUT_BYTES]
+    headers = own + [(name, text.encode()) for name, text in errors.items()]
+    return Outbound(DEAD_LETTERS, key, value, headers)
 
 
 def _text(value: bytes | None) -> str:

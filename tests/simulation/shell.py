@@ -23,7 +23,7 @@ from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow
 from streams.partitioner import partition_of
 from streams.ports import Contact, NotOwner, Outbound
 from streams.settings import Settings
-from streams.topics import JOINED
+from streams.topics import JOINED, MAX_DEAD_LETTER_BYTES
 from streams.transport import Batch
 from streams.worker import Worker
 
@@ -104,6 +104,10 @@ class Kafka:
     async def publish(self, messages: Sequence[Outbound]) -> None:
         self.calls.append("publish")
         for message in messages:
+            headers_bytes = sum(len(name) + len(value) for name, value in message.headers)
+            assert len(message.key) + len(message.value) + headers_bytes < MAX_DEAD_LETTER_BYTES, (
+                "refused by the broker"
+            )
             self.published.append(message)
             if message.topic in self.partitions:
                 self.append(message.topic, message.key, message.value)

@@ -692,6 +692,22 @@ async def test_dead_letter_keeps_its_bytes_and_says_where_it_was() -> None:
     assert letter.original == message.value
 
 
+@scenario
+async def test_record_larger_than_any_dead_letter_does_not_stop_the_stream() -> None:
+    """A topic's limit is of what its producer packed: 8 MB of it may be a hundred unpacked."""
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.append("raw.canonical", b"k", b"x" * 20_000_000, headers=[("h", b"v")])
+    rig.kafka.append("raw.canonical", b"k", b"y", headers=[("h", b"v" * 20_000_000)])
+    await rig.settle(worker)
+    large, crowded = [message for message in rig.kafka.published if message.topic == "dead-letters"]
+    assert large.value == b"x" * 1_000_000
+    assert dict(large.headers)["__dlq.errors.cut"] == b"20000000 bytes, whole in the table dead_letters"
+    assert (crowded.value, "h" in dict(crowded.headers)) == (b"y", False)
+    assert sorted(len(letter.original) for letter in rig.store.letters.values()) == [1, 20_000_000]
+    assert any(rig.kafka.group_offsets.values())
+
+
 # Deadlines and time
 
 
