@@ -36,8 +36,9 @@ def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, 
         return mapped
     latest = from_millis(raw.timestamp) + future_skew
     for event in mapped:
-        if event.time > latest:
-            return DeadLetter("mapping", f"event dated {event.time.isoformat()}, after its arrival: a clock is wrong")
+        told = max(event.time, event.data.recorded_at or event.time)
+        if told > latest:
+            return DeadLetter("mapping", f"event dated {told.isoformat()}, after its arrival: a clock is wrong")
     return mapped
 
 

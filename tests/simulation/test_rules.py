@@ -708,6 +708,21 @@ async def test_record_larger_than_any_dead_letter_does_not_stop_the_stream() -> 
     assert any(rig.kafka.group_offsets.values())
 
 
+@scenario
+async def test_document_booked_years_after_its_arrival_is_a_dead_letter() -> None:
+    """Its legs are timed from when it was booked: none of them would ever be late."""
+    rig = Rig()
+    worker = await start(rig)
+    from canonical.records import encode as encode_event
+
+    event = document("invoice", 1, recorded_at="2036-03-02T09:00:00Z")
+    rig.kafka.append("raw.canonical", b"k", encode_event(event))
+    await rig.settle(worker)
+    assert rig.store.verdicts() == {}
+    (letter,) = rig.store.letters.values()
+    assert "2036-03-02" in letter.reason
+
+
 # Deadlines and time
 
 
