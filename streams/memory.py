@@ -161,17 +161,16 @@ class Partition:
                 limit -= 1
                 yield key
 
-    def evict(self, allowed: int, in_flight: Iterable[str] = ()) -> int:
+    def evict(self, allowed: int) -> int:
         """Drops clean cases, the least recently used first, down to `allowed`; returns how many."""
         excess = len(self.cases) - allowed
         if excess <= 0:
             return 0
-        kept = set(in_flight)
         victims = []
         for key, entry in self.cases.items():
             if len(victims) == excess:
                 break
-            if not entry.dirty and key not in kept:
+            if not entry.dirty:
                 victims.append(key)
         for key in victims:
             del self.cases[key]

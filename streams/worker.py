@@ -409,7 +409,8 @@ class Worker:
             self._room.set()
             self.positions.resumed = self.clock()
         self.positions.committed(offsets)
-        self._after_commit(pending, rows)
+        self._told(pending, rows)
+        await self._evict()
         return True
 
     def _terms(self) -> join.Terms:
@@ -452,7 +453,7 @@ class Worker:
             raise NotOwner(f"generation {generation} is over")
         await self.broker.commit(offsets, generation)
 
-    def _after_commit(self, pending: Pending, rows: list[VerdictRow]) -> None:
+    def _told(self, pending: Pending, rows: list[VerdictRow]) -> None:
         metrics.flushed(
             facts=sum(len(batch.offsets) for batch in pending.facts),
             verdicts=len(rows),
@@ -460,12 +461,16 @@ class Worker:
         )
         if pending.oldest is not None:
             metrics.record_to_durable((self.clock() - pending.oldest).total_seconds())
-        allowed = self.settings.cached_cases // max(1, len(self.partitions))
-        metrics.cache(
-            cases=sum(len(partition.cases) for partition in self.partitions.values()),
-            evicted=sum(partition.evict(allowed) for partition in self.partitions.values()),
-        )
         metrics.lags({tp: read.lag for tp, read in self.positions.inputs.items()})
+
+    async def _evict(self) -> None:
+        """Not while a batch or a deadline waits for cases to be loaded: it counts on those that it found in memory."""
+        async with self._applying:
+            allowed = self.settings.cached_cases // max(1, len(self.partitions))
+            metrics.cache(
+                cases=sum(len(partition.cases) for partition in self.partitions.values()),
+                evicted=sum(partition.evict(allowed) for partition in self.partitions.values()),
+            )
 
     def _position_rows(self, read: Mapping[TopicPartition, Input], terms: join.Terms) -> list[PositionRow]:
         flushed_at = self.clock()

@@ -561,6 +561,33 @@ async def test_topic_made_anew_is_read_from_its_beginning() -> None:
     assert rig.store.gaps == []
 
 
+@scenario
+async def test_case_is_not_evicted_while_the_batch_that_found_it_in_memory_waits_for_another() -> None:
+    rig = Rig(partitions=1, cached_cases=0)
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.kafka.send(document("invoice", 2))
+    await rig.read(worker)
+    looking, found = asyncio.Event(), asyncio.Event()
+
+    async def look_up() -> None:
+        looking.set()
+        await found.wait()
+
+    rig.store.before = lambda method: look_up() if method == "facts_of" else None
+    rig.kafka.send(document("posting", 2), document("posting", 1))
+    reading = asyncio.ensure_future(rig.read(worker))
+    await looking.wait()
+    rig.store.before = lambda method: None
+    flushing = asyncio.ensure_future(worker.flush())
+    await asyncio.sleep(0.01)
+    found.set()
+    await asyncio.gather(reading, flushing)
+    await rig.settle(worker)
+    assert [verdict["facts"] for verdict in rig.store.verdicts().values()] == [2, 2]
+
+
 # E12: only the owner writes
 
 
