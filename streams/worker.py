@@ -66,6 +66,7 @@ class Worker:
         self.store = store
         self.clock = clock
         self.generation: int | None = None
+        self._assignments = 0  # taken or taken back so far
         self.partitions: dict[int, Partition] = {}
         self.partition_count = 0
         self.positions = Positions({}, {})
@@ -85,6 +86,7 @@ class Worker:
 
     async def revoked(self) -> None:
         """The group takes everything back. What was not committed will be read again, by whoever owns it then."""
+        self._assignments += 1
         self.generation = None
         self.partitions = {}
         self._pending = _nothing()
@@ -95,6 +97,7 @@ class Worker:
     async def assigned(self, tps: set[TopicPartition], generation: int) -> None:
         """Claims and loads; may be overtaken by another assignment, which then claims anew."""
         await self.revoked()
+        this = self._assignments
         check_joined(tps)
         claimed: dict[int, Partition] = {}
         numbers = sorted({number for _, number in tps})
@@ -117,6 +120,9 @@ class Worker:
         for partition in claimed.values():
             await self._learn(partition)
         ends = await self.broker.end_offsets(tps)
+        if this != self._assignments:
+            log.info("the assignment of generation %s was overtaken while it loaded", generation)
+            return
         before = [row for rows in stored.values() for topic, row in rows.items() if topic in JOINED]
         latest = min((row.judged_to for row in before), default=BEGINNING)
         self.positions = Positions(starts, ends, self.clock(), latest)

@@ -170,6 +170,31 @@ async def test_claim_in_a_generation_that_is_over_owns_nothing() -> None:
 
 
 @scenario
+async def test_assignment_that_was_overtaken_while_it_loaded_owns_nothing() -> None:
+    rig = Rig()
+    worker = rig.worker("a")
+    loading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        loading.set()
+        await go_on.wait()
+
+    rig.store.before = lambda method: wait() if method == "known" else None
+    overtaken = asyncio.ensure_future(rig.assign(worker))
+    await loading.wait()
+    rig.store.before = lambda method: None
+    await rig.assign(worker)
+    epochs = {number: partition.epoch for number, partition in worker.partitions.items()}
+    go_on.set()
+    await overtaken
+    assert worker.generation == rig.kafka.generation
+    assert {number: partition.epoch for number, partition in worker.partitions.items()} == epochs
+    rig.kafka.send(*life(1))
+    await rig.settle(worker)
+    assert outcome(rig) == "ok"
+
+
+@scenario
 async def test_new_owner_gets_a_higher_epoch() -> None:
     rig = Rig()
     first = await start(rig, "a")
