@@ -111,7 +111,8 @@ class Worker:
         stored = {number: await self._patiently("positions", number) for number in claimed}
         starts = await self._starts(tps, stored)
         try:
-            await self.broker.commit({tp: start.offset for tp, start in starts.items()}, generation)
+            if starts:  # more workers than partitions: nothing to confirm
+                await self.broker.commit({tp: start.offset for tp, start in starts.items()}, generation)
         except NotOwner:
             log.warning("claimed in generation %s, which is over: waiting for the next assignment", generation)
             return

@@ -148,6 +148,18 @@ def test_store_away_for_a_while_loses_nothing(kafka: Kafka, store_process: Store
     assert end_state(store_process.client()) == undisturbed(300)
 
 
+def test_worker_beyond_the_number_of_partitions_waits_and_takes_over(private_kafka: Kafka, store_process: StoreProcess, start_worker: Callable[..., WorkerProcess]) -> None:  # fmt: skip
+    topics.create(private_kafka.bootstrap, 1, 1, sources=("canonical", "stripe", "xero_tables", "receivables_csv"))
+    workers = [start_worker(name, private_kafka.bootstrap, store_process.url) for name in ("one", "spare")]
+    owns_nothing = "own partitions []"
+    wait_for(lambda: any(owns_nothing in worker.log.read_text() for worker in workers), "one without a partition")
+    assert [worker.exit_code() for worker in workers] == [None, None]
+    owner, spare = sorted(workers, key=lambda worker: owns_nothing in worker.log.read_text().splitlines()[-1])
+    assert owner.stop() == 0
+    records = load.produce(private_kafka.bootstrap, load.messages(50, at=LONG_AGO))
+    settled(store_process.client(), records, 50, [spare])
+
+
 RUBBISH: dict[str, bytes] = {
     "truncated": b'{"specversion":"1.0","id":"a',
     "not an object": b"[1,2,3]",

@@ -97,6 +97,8 @@ class Kafka:
 
     async def commit(self, offsets: Mapping[tuple[str, int], int], generation: int) -> None:
         self.calls.append("commit")
+        if not offsets:  # as aiokafka does
+            raise ValueError(offsets)
         if generation != self.generation:
             raise NotOwner(f"generation {generation} is over")
         self.group_offsets.update(offsets)

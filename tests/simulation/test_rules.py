@@ -195,6 +195,19 @@ async def test_assignment_that_was_overtaken_while_it_loaded_owns_nothing() -> N
 
 
 @scenario
+async def test_worker_beyond_the_number_of_partitions_waits_for_one() -> None:
+    rig = Rig(partitions=1)
+    first, spare = rig.worker("a"), rig.worker("spare")
+    await rig.assign(first, spare)
+    assert (spare.generation, spare.partitions) == (rig.kafka.generation, {})
+    assert await spare.flush() is False
+    await rig.assign(spare)
+    rig.kafka.send(*life(1))
+    await rig.settle(spare)
+    assert outcome(rig) == "ok"
+
+
+@scenario
 async def test_new_owner_gets_a_higher_epoch() -> None:
     rig = Rig()
     first = await start(rig, "a")
