@@ -67,6 +67,7 @@ class Worker:
         self.clock = clock
         self.generation: int | None = None
         self._assignments = 0  # taken or taken back so far
+        self._passed: tuple[datetime, str] | None = None  # when and how another claim came before ours
         self.partitions: dict[int, Partition] = {}
         self.partition_count = 0
         self.positions = Positions({}, {})
@@ -87,6 +88,7 @@ class Worker:
     async def revoked(self) -> None:
         """The group takes everything back. What was not committed will be read again, by whoever owns it then."""
         self._assignments += 1
+        self._passed = None
         self.generation = None
         self.partitions = {}
         self._pending = _nothing()
@@ -113,8 +115,9 @@ class Worker:
         try:
             if starts:  # more workers than partitions: nothing to confirm
                 await self.broker.commit({tp: start.offset for tp, start in starts.items()}, generation)
-        except NotOwner:
+        except NotOwner as reason:
             log.warning("claimed in generation %s, which is over: waiting for the next assignment", generation)
+            self._passed = self.clock(), str(reason)
             return
         self.partition_count = await self._partition_count()
         self._raw_counts = await self.broker.partition_counts(self.feeds.topics)
@@ -362,6 +365,7 @@ class Worker:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
+            self._check_not_forgotten()
             started = loop.time()
             if started - told_s >= self.settings.progress_interval_s:
                 told_s = started
@@ -372,6 +376,16 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
         await self.flush()
+
+    def _check_not_forgotten(self) -> None:
+        """Passed by another claim, only a new assignment makes a worker an owner again, and the group gives one when it
+        has changed. The other may have died of the same pause: then nobody would read on. Raises InvariantBroken.
+        """
+        if self._passed is None:
+            return
+        since, reason = self._passed
+        if (self.clock() - since).total_seconds() > self.settings.unowned_timeout_s:
+            raise InvariantBroken(f"no new assignment for {self.settings.unowned_timeout_s:.0f} s after: {reason}")
 
     def _interval_s(self) -> float:
         """Behind its log a worker flushes less often: parts of a case meet in memory and are judged once, not thrice."""
@@ -410,6 +424,8 @@ class Worker:
             log.warning("flush given up, nothing committed: %s", reason)
             if generation == self.generation:
                 await self.revoked()
+                metrics.owned({})
+                self._passed = self.clock(), str(reason)
             return False
         finally:
             self._in_flight = 0

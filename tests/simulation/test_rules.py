@@ -208,6 +208,37 @@ async def test_worker_beyond_the_number_of_partitions_waits_for_one() -> None:
 
 
 @scenario
+async def test_worker_passed_by_a_claim_that_nobody_holds_does_not_stand_idle_for_ever() -> None:
+    """Somebody paused claims late and is killed: no rebalance follows, and the group still names this worker."""
+    rig = Rig(flush_interval_s=0.0, unowned_timeout_s=90.0)
+    worker = await start(rig)
+    rig.store.claim(0, "paused, then killed")
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    assert await worker.flush() is False
+    rig.clock.advance(seconds=91)
+    with pytest.raises(InvariantBroken, match="partition 0 is held by"):
+        await asyncio.wait_for(worker.run(asyncio.Event()), 10)
+
+
+@scenario
+async def test_worker_passed_by_a_claim_goes_on_with_its_next_assignment() -> None:
+    rig = Rig(flush_interval_s=0.0, unowned_timeout_s=90.0)
+    worker = await start(rig)
+    rig.store.claim(0, "somebody")
+    rig.kafka.send(*life(1))
+    await rig.read(worker)
+    assert await worker.flush() is False
+    await rig.assign(worker)
+    rig.clock.advance(seconds=91)
+    await rig.read(worker)
+    stop = asyncio.Event()
+    stop.set()
+    await worker.run(stop)
+    assert outcome(rig) == "ok"
+
+
+@scenario
 async def test_new_owner_gets_a_higher_epoch() -> None:
     rig = Rig()
     first = await start(rig, "a")
