@@ -5,6 +5,7 @@
   acknowledged). `hooks` (streams.app) is told of every assignment before Faust may resume, says where reading starts,
   and commits itself through `commit`.
 - Partition p of every topic goes to one member (rule E4): `SamePartitions` instead of Faust's or aiokafka's assignors.
+- Every record from where reading starts is handed over: what was fetched across a rebalance is fetched again.
 - Reads are `read_committed`; a fetch waits `fetch_wait_s`, not Faust's fixed 1.5 s.
 """
 
@@ -157,6 +158,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     _thread: ConsumerThread
     _delivered: dict[TP, int]
+    _seeks = 0
 
     @property
     def hooks(self) -> Hooks:
@@ -178,6 +180,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Faust calls this just before it resumes: start where the hooks say."""
         for tp, offset in self.hooks.start_offsets().items():
             await self._seek(TopicPartition(*tp), offset)
+        self._seeks += 1
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Faust's own commit is never used: the shell commits what it has flushed."""
@@ -205,15 +208,32 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _drain_messages(self, fetcher: Any) -> None:
         stopped = (self._stopped.is_set, fetcher._stopped.is_set)
         while not any(is_set() for is_set in stopped):
+            if not self.flow_active:
+                await self.wait(self.can_resume_flow)
+            seeks = self._seeks
             records, _ = await self._wait_next_records(IDLE_S)
             await asyncio.sleep(0)
-            if self.should_stop or not self.flow_active:
+            if self.should_stop:
                 continue
-            generation = self.app.consumer_generation_id
-            for tp, fetched in (records or {}).items():
-                self._delivered[TP(*tp)] = fetched[-1].offset + 1
-                await self.wait_first(self.callback(self._batch(tp, fetched, generation)), self.suspend_flow.wait())
-            self.hooks.heard(self._thread.contacts(self._delivered), generation)
+            if self.flow_active and seeks == self._seeks:
+                await self._hand_over(records or {})
+            elif records:
+                await self._seek_again()
+
+    async def _hand_over(self, records: Mapping[Any, list[Any]]) -> None:
+        generation, seeks = self.app.consumer_generation_id, self._seeks
+        for tp, fetched in records.items():
+            self._delivered[TP(*tp)] = fetched[-1].offset + 1
+            await self.wait_first(self.callback(self._batch(tp, fetched, generation)), self.suspend_flow.wait())
+            if not self.flow_active or seeks != self._seeks:
+                return
+        self.hooks.heard(self._thread.contacts(self._delivered), generation)
+
+    async def _seek_again(self) -> None:
+        """The consumer has moved on past records that were fetched across a rebalance and not handed over."""
+        await self.wait(self.can_resume_flow)
+        if not self.should_stop:
+            await self.perform_seek()
 
     def _batch(self, tp: Any, fetched: list[Any], generation: int) -> ConsumerMessage:
         batch = Batch(tp.topic, tp.partition, fetched, self.highwater(tp) or 0, generation)
