@@ -1,6 +1,7 @@
 """How far a worker has read, and the time it may judge with.
 
-- `next_offset` of an input says what a flush may commit: everything below has been read and is in that flush.
+- `next_offset` of an input says what a flush may commit: everything below has been read and is in that flush. It follows
+  the log: one that was made anew under us takes it back.
 - An input is complete up to the time at which the broker last said that there is nothing more in it; while there is more,
   up to the append time of the last record read. Times are the broker's or ours, never an event's (rule E11): one event
   dated 2099 completes nothing. What a broker that does not answer may hold is not known to be nothing.
@@ -82,8 +83,8 @@ class Positions:
     ) -> None:
         """Records of `tp` below `next_offset` have been read by `clock`; the last one was appended at `appended`."""
         read = self.inputs[tp]
-        read.next_offset = max(read.next_offset, next_offset)
-        read.end = max(read.end, highwater)
+        read.next_offset = next_offset
+        read.end = highwater
         read.appended_at = min(appended, clock)
         read.complete_to = max(read.complete_to, read.appended_at)
         read.moved_at = clock

@@ -301,6 +301,21 @@ async def test_offsets_lost_by_kafka_are_read_again() -> None:
     assert rig.store.verdicts()[KEY]["facts"] == 4
 
 
+@scenario
+async def test_topic_made_anew_under_a_worker_is_committed_as_far_as_it_was_read() -> None:
+    """aiokafka starts over at the log's beginning; what is committed must not stay where the old log ended."""
+    rig = Rig(partitions=1)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    await rig.settle(worker)
+    rig.kafka.logs["invoices", 0].clear()
+    rig.kafka.send(document("invoice", 7), document("invoice", 8))
+    await worker.receive(Batch("invoices", 0, rig.kafka.logs["invoices", 0], 2, worker.generation or 0))
+    await worker.flush()
+    assert rig.kafka.group_offsets["invoices", 0] == rig.store.position_rows["invoices", 0].next_offset == 2
+    assert worker.positions.behind() == 0
+
+
 # E4: co-partitioned, one partitioner, a fixed number of partitions
 
 
