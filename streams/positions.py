@@ -6,7 +6,7 @@
   up to the append time of the last record read. Times are the broker's or ours, never an event's (rule E11): one event
   dated 2099 completes nothing. What a broker that does not answer may hold is not known to be nothing.
 - The time verdicts are judged with (`now`) is the clock where all inputs are complete, else the least that one of them is
-  complete to. It never goes back, so a verdict never un-happens.
+  complete to. It never goes back, so a verdict never un-happens; only what a clock ahead of time had stored is not kept.
 - Offsets are places, not counts: transaction markers take some up. Where the consumer has passed them over, so do we.
 - A backlog is read evenly: of the joined topics, those whose last record was appended more than `EVEN_WINDOW` after that
   of the slowest one wait, so that the parts of a case meet in memory and it is judged once, not once a part. What has not
@@ -66,7 +66,7 @@ class Positions:
     ) -> None:
         """`latest`: the time judged with before."""
         self.inputs = {tp: _input(start, ends.get(tp, 0), clock) for tp, start in starts.items()}
-        self._latest = latest
+        self._latest = min(latest, clock)
         self.changed = False
         self.resumed = clock  # since when reading is not held up by a flush
 

@@ -912,6 +912,22 @@ async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_
 
 
 @scenario
+async def test_break_that_a_clock_years_ahead_made_is_taken_back_once_the_clock_is_right() -> None:
+    rig = Rig()
+    rig.kafka.send(document("invoice", 1))
+    right = rig.clock.now
+    rig.clock.advance(days=400)
+    worker = await start(rig)
+    await rig.settle(worker)
+    assert outcome(rig) == "break"
+    rig.clock.now = right
+    again = await start(rig, "b")
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(again)
+    assert outcome(rig) == "pending"
+
+
+@scenario
 async def test_reading_waits_when_too_much_is_not_yet_durable() -> None:
     rig = Rig(pending_records=10)
     worker = await start(rig)
