@@ -235,10 +235,12 @@ def _introduce(settings: Settings, worker: Worker) -> None:
 
 
 async def _refresh_gauges(settings: Settings, worker: Worker) -> None:
-    """Open breaks, exposure and late hops of the partitions owned, read from the store; left as they are while it is away."""
+    """Lag; open breaks, exposure and late hops of the partitions owned, read from the store, left as they are while it is
+    away."""
     store = StoreThreads(settings)
     while True:
         await asyncio.sleep(GAUGES_EVERY_S)
+        metrics.lags(worker.lags())
         if worker.partitions:
             try:
                 metrics.show_open(await store("open_now", sorted(worker.partitions)))

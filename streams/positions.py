@@ -55,6 +55,11 @@ class Input:
         """Offsets between the last read record and the log's end (not a count of records)."""
         return max(0, self.end - self.next_offset)
 
+    @property
+    def not_durable(self) -> int:
+        """Offsets between what was last committed and the log's end."""
+        return max(0, self.end - self.committed_offset)
+
 
 class Positions:
     def __init__(
@@ -137,4 +142,5 @@ class Positions:
 
 def _input(start: Start, end: int, clock: datetime) -> Input:
     complete_to = start.complete_to if end > start.offset else clock
-    return Input(start.offset, start.from_offset, start.topic_id, end, complete_to, clock, start.appended_at)
+    committed = start.offset  # an assignment begins with that
+    return Input(start.offset, start.from_offset, start.topic_id, end, complete_to, clock, start.appended_at, committed)

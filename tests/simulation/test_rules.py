@@ -944,6 +944,25 @@ async def test_reading_waits_when_too_much_is_not_yet_durable() -> None:
 
 
 @scenario
+async def test_lag_shows_what_is_read_and_not_durable_while_the_store_is_away() -> None:
+    rig = Rig(partitions=1)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    assert worker.lags()["invoices", 0] == 0, "not known of yet"
+    await rig.read(worker)
+    assert worker.lags()["invoices", 0] == 5
+    rig.store.before = killed_at("write_verdicts")
+    with pytest.raises(Killed):
+        await worker.flush()
+    assert worker.lags()["invoices", 0] == 5
+    rig.store.before = lambda method: None
+    again = await start(rig, "b")
+    assert again.lags()["invoices", 0] == 5
+    await rig.settle(again)
+    assert set(again.lags().values()) == {0}
+
+
+@scenario
 async def test_case_over_its_limit_keeps_working_and_says_so() -> None:
     rig = Rig()
     rig.policy = rig.policy.model_copy(update={"limits": rig.policy.limits.model_copy(update={"facts_per_case": 3})})
