@@ -398,7 +398,8 @@ class Worker:
             generation = self.generation
             self._work.clear()
             self._full.clear()
-            if generation is None or not (self.positions.changed or any(p.dirty for p in self.partitions.values())):
+            is_changed = self.positions.changed or any(p.dirty for p in self.partitions.values())
+            if generation is None or not self.positions.inputs or not is_changed:
                 return False
             with metrics.flush_timer():
                 return await self._flush(generation)
