@@ -85,6 +85,7 @@ def connect(
     *,
     replicated: bool = False,
     patience_s: float = PATIENCE_S,
+    answer_timeout_s: int = ANSWER_TIMEOUT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Client:
     """A client for `http(s)://[user:password@]host[:port]` with pinned settings. Raises StoreUnavailable.
@@ -94,7 +95,7 @@ def connect(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"a store's address is http://host:port or https://host:port, not {url!r}")
-    return _patiently(lambda: _client(parts, database, replicated), url, patience_s, sleep)
+    return _patiently(lambda: _client(parts, database, replicated, answer_timeout_s), url, patience_s, sleep)
 
 
 class Store:
@@ -299,7 +300,7 @@ _SLICE_ROWS = 50_000
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def _client(parts: Any, database: str, replicated: bool) -> Client:
+def _client(parts: Any, database: str, replicated: bool, answer_timeout_s: int) -> Client:
     client = clickhouse_connect.get_client(
         interface=parts.scheme,
         host=parts.hostname,
@@ -308,7 +309,7 @@ def _client(parts: Any, database: str, replicated: bool) -> Client:
         password=parts.password or "",
         compress=False if _is_here(parts.hostname) else "lz4",
         connect_timeout=CONNECT_TIMEOUT_S,
-        send_receive_timeout=ANSWER_TIMEOUT_S,
+        send_receive_timeout=answer_timeout_s,
         autogenerate_session_id=False,
         settings=INSERT_SETTINGS | (REPLICATED_SETTINGS if replicated else {}),
         tz_mode="aware",
