@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -154,7 +154,7 @@ def reconcile(
     from streams.files import output as opened
 
     with _mistakes(CannotRead):
-        lines, rules, now = Lines(files), _policy(policy), _time(as_of)
+        lines, rules, now = Lines(files), _policy(policy), _time(as_of, "--as-of")
         refused = _Refused()
         with opened(output) as out, _progress("bytes", lines.total_bytes) as advance:
             count = 0
@@ -360,6 +360,58 @@ def dashboard(
 
 
 @app.command()
+def verify(
+    begin: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="RFC 3339; only what was appended from then on.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Only what was appended before.")] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", help="How long a worker may take to read up to now.", min=0)
+    ] = 0.0,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that every record of the log is in the store and in a verdict.
+
+    Reads the broker's log and the store's rows, and trusts no counter. Exit code 1 where it is not proven: what is
+    missing is named with its topic, partition and offset.
+
+    Example: tieout verify --wait 30
+    """
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+    from confluent_kafka import KafkaException
+
+    from sinks.client import StoreUnavailable, connect
+    from sinks.evidence import ANSWER_TIMEOUT_S, Evidence
+    from sinks.migrate import MigrationError, pending
+    from sources.registry import SOURCES
+    from streams import proof as proofs
+    from streams.doctor import Unreachable, reach, reach_broker
+    from streams.log import CannotRead, Log
+    from streams.verify import Asked
+    from streams.verify import verify as prove
+
+    asked = Asked(_time(begin, "--from"), _time(end, "--to"), wait_s)
+    if asked.begin and asked.end and asked.begin >= asked.end:
+        _cannot("--from must lie before --to")
+    errors = (Unreachable, CannotRead, KafkaException, MigrationError, StoreUnavailable, ClickHouseError)
+    with _mistakes(*errors), _progress("records") as advance:
+        reach_broker(bootstrap)
+        if lacking := pending(reach(store)):
+            _cannot(f"the store lacks {', '.join(lacking)}: run tieout migrate --store {store}")
+        evidence = Evidence(connect(store, answer_timeout_s=ANSWER_TIMEOUT_S))
+        with closing(Log(bootstrap)) as log:
+            proof = prove(log, evidence, list(SOURCES), asked, advance)
+    if as_json:
+        _print_json(proofs.as_json(proof))
+    else:
+        typer.echo("\n".join(proofs.lines(proof)))
+    if not proof.is_complete:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
 def doctor(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Check broker, topics, store, clock and disk.
 
@@ -451,7 +503,7 @@ def _policy(path: str | None) -> Any:
         _cannot(f"{path}: {error}")
 
 
-def _time(text: str | None) -> Any:
+def _time(text: str | None, option: str) -> Any:
     from canonical.events import parse_time
 
     if text is None:
@@ -459,7 +511,7 @@ def _time(text: str | None) -> Any:
     try:
         return parse_time(text)
     except ValueError:
-        _cannot(f"--as-of {text!r} is no RFC 3339 time; write it like 2026-03-31T23:59:59Z")
+        _cannot(f"{option} {text!r} is no RFC 3339 time; write it like 2026-03-31T23:59:59Z")
 
 
 @contextmanager

@@ -32,6 +32,7 @@ COMMANDS = (
     "dashboard",
     "topics",
     "migrate",
+    "verify",
     "doctor",
     "heartbeat",
 )
@@ -332,10 +333,16 @@ def test_a_progress_bar_shows_on_a_terminal_only(books: Path, tmp_path: Path) ->
 
 
 def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) -> None:
-    for command in (["send", "canonical", books], ["topics"], ["worker"]):
+    for command in (["send", "canonical", books], ["topics"], ["worker"], ["verify"]):
         assert "no Kafka broker at 127.0.0.1:1: nothing answers" in refusal(tieout(*command, env=NOBODY))
     assert "nothing answers at 127.0.0.1:1" in refusal(tieout("migrate", env=NOBODY))
     assert "unknown source" in refusal(tieout("send", "strype", books, env=NOBODY))
+
+
+def test_verify_refuses_a_time_it_cannot_read_and_a_window_that_is_empty() -> None:
+    assert "--from 'yesterday' is no RFC 3339 time" in refusal(tieout("verify", "--from", "yesterday"))
+    window = ["--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"]
+    assert "--from must lie before --to" in refusal(tieout("verify", *window))
 
 
 def test_doctor_finds_what_is_wrong_and_says_what_to_do() -> None:
