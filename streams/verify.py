@@ -275,7 +275,9 @@ class _Verification:
         rest = []
         for record, events in mapped:
             lacking = [item for item in wanted.get(record.offset, ()) if item.identity not in found]
-            if isinstance(events, list) and not lacking:
+            if events == []:
+                part.counts.ignored += 1
+            elif isinstance(events, list) and not lacking:
                 part.counts.facts += 1
             else:
                 rest.append((record, events, lacking))
