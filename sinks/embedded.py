@@ -68,7 +68,7 @@ _STREAM_FORMATS = frozenset({"native", "rowbinary", "tabseparated", "tsv", "json
 _COMMENTS = re.compile(rb"\A(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
 _FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*(?:SETTINGS\s[^;]*)?;?\s*\Z", re.IGNORECASE)
 _INSERT = re.compile(
-    rb"\A(\s*INSERT\s+INTO\s+(?:TABLE\s+)?[\w.`\"]+(?:\s*\([^)]*\))?(?:\s+SETTINGS\s[^;\n]*?)?)"
+    rb"\A(\s*INSERT\s+INTO\s+(?:TABLE\s+)?[\w.`\"]+(?:\s*\([^)]*\))?)(?:\s+SETTINGS\s([^;\n]*?))?"
     rb"\s+FORMAT\s+(?!VALUES\b)(\w+)[ \t]*;?(?:\r?\n|\Z)",
     re.IGNORECASE,
 )
@@ -298,9 +298,9 @@ def _statement(request: web.Request, body: bytes, form: Mapping[str, str]) -> St
     if insert:
         return Statement(
             insert[1],
-            insert[2].decode(),
+            insert[3].decode(),
             database,
-            settings,
+            settings | _settings(insert[2] or b""),
             params,
             text[insert.end() :],
         )
@@ -309,6 +309,12 @@ def _statement(request: web.Request, body: bytes, form: Mapping[str, str]) -> St
     named = _FORMAT.search(text)
     default = given.get("default_format") or request.headers.get("X-ClickHouse-Format") or "TabSeparated"
     return Statement(text, named[1].decode() if named else default, database, settings, params)
+
+
+def _settings(clause: bytes) -> dict[str, str]:
+    """Of `a = 1, b = 'x'`, as a statement's SETTINGS are written."""
+    pairs = (pair.partition("=") for pair in clause.decode().split(",") if pair.strip())
+    return {name.strip(): value.strip().strip("'") for name, _, value in pairs}
 
 
 def _lane(statement: Statement) -> str:
