@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,20 +32,20 @@ STOP_TIMEOUT_S = 30.0
 
 SETTINGS = """\
 process.roles=broker,controller
-node.id=1
+node.id={node}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.quorum.voters={voters}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=2000
@@ -59,9 +59,11 @@ replica.fetch.max.bytes=10485760
 class Kafka:
     """One broker process over one folder. `bootstrap` stays the same over restarts; `pid` is the live process's."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int | None = None, node: int = 1, controllers: Sequence[int] = ()) -> None:
+        """`node` of a cluster whose controllers listen on these ports, node 1's first; alone it is its own."""
         self.folder = folder
         self.port = port or free_port()
+        self.node, self.controllers = node, controllers or (free_port(),)
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.log = folder / "kafka.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,14 +77,17 @@ class Kafka:
         return self._process.pid
 
     def start(self) -> None:
-        assert self._process is None, "the broker is running already"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(_java("kafka.Kafka", self._settings), stdout=log, stderr=log)
+        self.launch()
         try:
-            self._wait_until_ready()
+            self.wait_until_ready()
         except BaseException:
             self.kill()
             raise
+
+    def launch(self) -> None:
+        assert self._process is None, "the broker is running already"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(_java("kafka.Kafka", self._settings), stdout=log, stderr=log)
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -93,7 +98,18 @@ class Kafka:
     def _format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         data = self.folder / "data"
-        self._settings.write_text(SETTINGS.format(port=self.port, controller_port=free_port(), data=data))
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(self.controllers, 1))
+        own = self.controllers[self.node - 1]
+        self._settings.write_text(
+            SETTINGS.format(
+                node=self.node,
+                port=self.port,
+                controller_port=own,
+                voters=voters,
+                data=data,
+                copies=len(self.controllers),
+            )
+        )
         told = subprocess.run(
             [*_java("kafka.tools.StorageTool"), "format", "-t", CLUSTER_ID, "-c", str(self._settings)],
             check=False,
@@ -104,7 +120,7 @@ class Kafka:
         if told.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted: {told.stdout}{told.stderr}")
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100})
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _answers(client):
@@ -132,6 +148,17 @@ def start_kafka(folder: Path, port: int | None = None) -> Kafka:
     broker = Kafka(folder, port)
     broker.start()
     return broker
+
+
+def start_cluster(folder: Path, nodes: int = 3) -> list[Kafka]:
+    """Brokers of one cluster, all ready: each of them is broker and controller."""
+    controllers = [free_port() for _ in range(nodes)]
+    brokers = [Kafka(folder / f"node-{n}", node=n, controllers=controllers) for n in range(1, nodes + 1)]
+    for broker in brokers:
+        broker.launch()
+    for broker in brokers:
+        broker.wait_until_ready()
+    return brokers
 
 
 def free_port() -> int:

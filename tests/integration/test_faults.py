@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -12,10 +13,20 @@ from confluent_kafka.admin import AdminClient
 from benchmarks import load
 from sinks.migrate import migrate
 from streams import topics
-from tests.fixtures_kafka import Kafka
+from tests.fixtures_kafka import Kafka, start_cluster
 from tests.fixtures_store import StoreProcess
 from tests.fixtures_worker import WorkerProcess
-from tests.integration.test_stream import LONG_AGO, end_state, facts_in, settled, undisturbed, wait_for
+from tests.integration.test_stream import (
+    LONG_AGO,
+    distinct_facts,
+    end_state,
+    facts_in,
+    judged_facts,
+    settled,
+    undisturbed,
+    unsettled,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -108,3 +119,41 @@ def test_topic_that_is_deleted_stops_the_worker_and_made_anew_is_read_from_its_b
     wait_for(lambda: facts_in(client) >= first + more - 200, "the records of the new topic")
     wait_for(lambda: client.query("SELECT count() FROM verdicts FINAL WHERE case_key LIKE '%:C-%' AND facts >= 2").first_row[0] >= 195, "their cases")  # fmt: skip
     assert again.stop() == 0
+
+
+@pytest.fixture
+def three_brokers(tmp_path: Path) -> Iterator[list[Kafka]]:
+    brokers = start_cluster(tmp_path / "cluster")
+    yield brokers
+    for broker in brokers:
+        broker.kill()
+
+
+def test_leader_that_dies_hands_over_and_nothing_is_lost_or_judged_wrong(
+    three_brokers: list[Kafka], store_process: StoreProcess, start_worker: StartWorker
+) -> None:
+    bootstrap = ",".join(broker.bootstrap for broker in three_brokers)
+    topics.create(bootstrap, partitions=4, replication=3, sources=SOURCES)
+    worker = start_worker("patient", bootstrap, store_process.url)
+    wait_for(lambda: "own partitions" in worker.log.read_text(), "an assignment")
+    records = load.produce(bootstrap, load.messages(500, at=LONG_AGO))
+    leaders = {partition.leader for partition in _partitions(bootstrap, "invoices")}
+    victim = next(broker for broker in three_brokers if broker.node in leaders)
+    victim.kill()
+    records += load.produce(bootstrap, load.messages(500, prefix="C", at=LONG_AGO))
+    wait_for(
+        lambda: facts_in(store_process.client()) == records or worker.exit_code() is not None, "every record a fact"
+    )
+    assert worker.exit_code() is None, worker.log.read_text()[-3_000:]
+    assert victim.node not in {partition.leader for partition in _partitions(bootstrap, "invoices")}
+    victim.start()
+    client = store_process.client()
+    wait_for(lambda: not unsettled(client) and judged_facts(client) == 2 * distinct_facts(500), "settled")
+    own = {key: verdict for key, verdict in end_state(client).items() if ":B-" in key}
+    assert own == undisturbed(500)
+
+
+def _partitions(bootstrap: str, topic: str) -> list[Any]:
+    return list(
+        AdminClient({"bootstrap.servers": bootstrap}).list_topics(topic, timeout=20).topics[topic].partitions.values()
+    )
