@@ -1,6 +1,6 @@
 # tieout: `make demo` shows it, `make test` proves it. Both set up everything they need first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check chaos bench lock clean setup setup-dev system kafka
+.PHONY: help demo test check chaos fuzz bench lock clean setup setup-dev system kafka
 
 SHELL := bash
 PYTHON ?= python3
@@ -29,6 +29,9 @@ check: setup-dev  ## Format, lint, types, and the rules that no tool knows
 
 chaos: setup-dev system kafka  ## Kills and pauses real processes 200 times over a million events; takes an hour
 	$(BIN)/python -m tests.integration.chaos
+
+fuzz: setup-dev system kafka  ## Sends a million damaged records through real processes; takes a quarter of an hour
+	$(BIN)/python -m tests.integration.fuzz
 
 bench: setup-dev kafka  ## Measures latency and rates; takes minutes
 	$(BIN)/python -m benchmarks

@@ -73,6 +73,14 @@ class WorkerProcess:
             raise
 
 
+def verified(bootstrap: str, store_url: str) -> str:
+    """What `tieout verify` says of what they hold; fails where it is not proven."""
+    command = [sys.executable, "-m", "tieout", "verify", "--bootstrap", bootstrap, "--store", store_url]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=1_800)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    return done.stdout
+
+
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
     """Starts workers: `start_worker(name, bootstrap, store_url, *options)`; all are ended after the test."""

@@ -11,7 +11,7 @@ store. Meanwhile faults happen one after the other, chosen by the seed:
 
 At the end all is healed and read. Then, against what the company wrote down of itself (company.truth, which knows nothing
 of the judge): every case has the verdict it deserves; every record's facts are there, once; the dead letters are the
-damaged records and no others; no worker stopped because an invariant broke. Only processes started here are touched.
+damaged records and no others; no worker stopped because an invariant broke; `tieout verify` proves it. Only processes started here are touched.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from streams.app import EXIT_BROKEN
 from streams.publisher import producer_config
 from tests.fixtures_kafka import Kafka, start_kafka
 from tests.fixtures_store import StoreProcess
-from tests.fixtures_worker import WorkerProcess
+from tests.fixtures_worker import WorkerProcess, verified
 
 PARTITIONS = 4
 SESSION_S = 10.0  # streams.settings.Settings.session_timeout_s
@@ -178,6 +178,7 @@ def run(
         chaos.outcome.records = len(sender.sent)
         _settle(chaos, sender, truth)
         _audit(chaos.outcome, store.client(), sender, truth)
+        verified(kafka.bootstrap, store.url)
     finally:
         chaos.close()
     chaos.outcome.seconds = time.monotonic() - started

@@ -1,4 +1,5 @@
-"""Fuzz: a million damaged records through the whole machine; each is a fact or a dead letter, and the worker stays up.
+"""Fuzz: a million damaged records through the whole machine. Each is a fact or a dead letter, which `tieout verify` proves,
+and the worker stays up.
 
     python -m tests.integration.fuzz [--records 1000000] [--seed 1] [--workers 1]
 
@@ -32,7 +33,7 @@ from streams import topics
 from streams.publisher import producer_config
 from tests.fixtures_kafka import Kafka, start_kafka
 from tests.fixtures_store import StoreProcess
-from tests.fixtures_worker import WorkerProcess
+from tests.fixtures_worker import WorkerProcess, verified
 
 ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent.parent / "shared" / "data"
@@ -175,6 +176,7 @@ def run(folder: Path, kafka: Kafka, store: StoreProcess, *, count: int, seed: in
         figures = _figures(store.client(), taken)
         codes = [worker.stop() for worker in running]
         assert codes == [0] * workers, codes
+        verified(kafka.bootstrap, store.url)
     finally:
         for worker in running:
             worker.kill()

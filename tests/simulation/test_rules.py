@@ -389,6 +389,22 @@ async def test_record_under_another_cases_key_is_a_dead_letter() -> None:
     assert rig.store.facts == {}
 
 
+@scenario
+async def test_record_that_names_its_case_twice_is_a_dead_letter() -> None:
+    """Two parsers would put it into two cases: the worker into the last, the store into the first."""
+    rig = Rig()
+    worker = await start(rig)
+    event = document("invoice", 1)
+    raw = records.encode(event)
+    for name in (b'"correlationid":', b'"id":', b'"type":', b'"data":'):
+        again = raw.replace(name, name + b'"x",' + name, 1)
+        assert again != raw
+        rig.kafka.append("invoices", event.correlationid.encode(), again)
+    await rig.settle(worker)
+    assert len(rig.store.letters) == 4
+    assert rig.store.facts == {}
+
+
 # E9: first_seen never changes; the history keeps every verdict that differed
 
 
