@@ -1,6 +1,6 @@
 # tieout: `make demo` shows it, `make test` proves it. Both set up everything they need first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check chaos fuzz bench lock clean setup setup-dev system kafka
+.PHONY: help demo test nightly check chaos fuzz bench lock clean setup setup-dev system kafka
 
 SHELL := bash
 PYTHON ?= python3
@@ -20,6 +20,9 @@ demo: setup  ## Sets up .venv and runs a living company with a live dashboard; C
 
 test: check system kafka  ## Checks, then all tests, the quick ones first; PYTEST_ARGS="-k name" narrows it
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+nightly: setup-dev  ## The shell simulated with 10,000 seeds of faults, on all cores; prints how to run a failing one again
+	$(BIN)/python -m tests.simulation.simulator --seeds 0-10000
 
 check: setup-dev  ## Format, lint, types, and the rules that no tool knows
 	$(BIN)/ruff format --check .

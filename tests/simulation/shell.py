@@ -10,6 +10,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from canonical import records
 from canonical.events import Event
 from matching.policy import load
 from sinks.client import key_hash
-from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow
+from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow, revision
 from streams.partitioner import partition_of
 from streams.ports import Contact, NotOwner, Outbound
 from streams.settings import Settings
@@ -123,6 +124,7 @@ class ClickHouse:
         self.epochs: dict[int, list[tuple[int, str]]] = defaultdict(list)
         self.facts: dict[tuple[str, str, int, int], bytes] = {}
         self.rows: list[VerdictRow] = []
+        self._newest: tuple[list[VerdictRow], int, dict[str, VerdictRow]] = (self.rows, 0, {})
         self.letters: dict[tuple[str, int, int], Any] = {}
         self.position_rows: dict[tuple[str, int], PositionRow] = {}
         self.metas: dict[str, str] = {}
@@ -146,12 +148,15 @@ class ClickHouse:
         }
 
     def final(self) -> dict[str, VerdictRow]:
-        newest: dict[str, VerdictRow] = {}
-        for row in self.rows:
-            key = msgspec.json.decode(row.raw)["correlation_id"]
+        rows, seen, newest = self._newest
+        if rows is not self.rows or len(rows) < seen:
+            rows, seen, newest = self.rows, 0, {}
+        for row in rows[seen:]:
+            key = _decoded(row.raw)["correlation_id"]
             known = newest.get(key)
-            if known is None or (known.epoch, known.seq) < (row.epoch, row.seq):
+            if known is None or revision(known.epoch, known.seq) <= revision(row.epoch, row.seq):
                 newest[key] = row
+        self._newest = (rows, len(rows), newest)
         return newest
 
     def claim(self, partition: int, worker: str) -> int:
@@ -178,7 +183,7 @@ class ClickHouse:
         self.gaps.extend(rows)
 
     def known(self, partition: int) -> bytes:
-        keys = {msgspec.json.decode(row.raw)["correlation_id"] for row in self.rows if row.partition == partition}
+        keys = {key for key, row in self.final().items() if row.partition == partition}
         return array("Q", sorted(map(key_hash, keys))).tobytes()
 
     def deadlines(self, partition: int, since: datetime, limit: int) -> list[tuple[datetime, str]]:
@@ -198,7 +203,7 @@ class ClickHouse:
         return sorted(key for key, verdict in self._open(partition) if verdict["policy"] != policy)[:limit]
 
     def _open(self, partition: int) -> list[tuple[str, Any]]:
-        found = ((key, row.partition, msgspec.json.decode(row.raw)) for key, row in self.final().items())
+        found = ((key, row.partition, _decoded(row.raw)) for key, row in self.final().items())
         return [(key, verdict) for key, number, verdict in found if number == partition and verdict["outcome"] != "ok"]
 
     def verdicts_of(self, keys: Sequence[str]) -> dict[str, tuple[Stub, bytes]]:
@@ -226,7 +231,7 @@ class ClickHouse:
     def write_positions(self, rows: Sequence[PositionRow]) -> None:
         for row in rows:
             known = self.position_rows.get((row.topic, row.partition))
-            if known is None or (known.epoch, known.seq) < (row.epoch, row.seq):
+            if known is None or revision(known.epoch, known.seq) <= revision(row.epoch, row.seq):
                 self.position_rows[row.topic, row.partition] = row
 
 
@@ -315,8 +320,14 @@ async def _maybe(result: Any) -> None:
         await result
 
 
+@lru_cache(maxsize=20_000)
+def _decoded(raw: bytes) -> Any:
+    """Not to be changed: it is shared."""
+    return msgspec.json.decode(raw)
+
+
 def _stub(row: VerdictRow) -> Stub:
-    verdict = msgspec.json.decode(row.raw)
+    verdict = _decoded(row.raw)
     return Stub(
         verdict["correlation_id"], row.first_seen, _time(verdict["next_deadline"]), verdict["outcome"], row.digest,
         verdict["facts"],

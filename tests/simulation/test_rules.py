@@ -248,6 +248,15 @@ async def test_new_owner_gets_a_higher_epoch() -> None:
         assert partition.epoch > first.partitions[number].epoch
 
 
+@scenario
+async def test_every_assignment_claims_anew_also_by_the_same_worker() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    epochs = {number: partition.epoch for number, partition in worker.partitions.items()}
+    await rig.assign(worker)
+    assert all(partition.epoch > epochs[number] for number, partition in worker.partitions.items())
+
+
 # E3: positions are written after facts and verdicts; a start resumes from the lower of Kafka's and ClickHouse's
 
 
@@ -355,8 +364,8 @@ async def test_changed_number_of_partitions_stops_the_worker() -> None:
 async def test_joined_topics_with_unequal_partition_counts_stop_the_worker() -> None:
     rig = Rig()
     rig.kafka.partitions["payments"] = 1
-    with pytest.raises(InvariantBroken):
-        await start(rig)
+    with pytest.raises(InvariantBroken, match="differ in their number"):
+        await rig.assign(rig.worker("a"), rig.worker("b"))  # a has partition 0 of each
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 5])
@@ -469,8 +478,10 @@ async def test_case_read_while_its_flush_is_under_way_is_not_evicted() -> None:
     rig.store.before = lambda method: more() if method == "write_positions" else None
     await worker.flush()
     assert [len(partition.dirty) for partition in worker.partitions.values() if partition.dirty] == [1]
+    rig.kafka.send(document("payment", 1))
+    await rig.read(worker)
     await worker.flush()
-    assert rig.store.verdicts()[KEY]["facts"] == 2
+    assert rig.store.verdicts()[KEY]["facts"] == 3
 
 
 @scenario
@@ -791,6 +802,9 @@ async def test_break_is_told_once_opened_and_once_closed_under_ids_that_repeat()
     await rig.settle(worker)
     opened = _told(rig)
     assert [(message["class"], message["state"]) for message in opened] == [("sla", "open")]
+    rig.kafka.send(document("payment", 1))
+    await rig.settle(worker)
+    assert _told(rig) == opened, "told again while it stood"
     rig.store.before = killed_at("write_verdicts")
     rig.kafka.send(document("posting", 1))
     await rig.read(worker)
@@ -906,6 +920,7 @@ async def test_posting_still_in_the_backlog_is_not_reported_missing() -> None:
     await worker.fire_deadlines()
     await worker.flush()
     assert rig.store.verdicts()[KEY]["breaks"] == []
+    assert states(rig)["invoice_to_posting"] == "waiting", "judged as of a time that has not been read up to"
     await rig.settle(worker)
     assert "missing_posting" not in {found["class"] for found in rig.store.verdicts()[KEY]["breaks"]}
 

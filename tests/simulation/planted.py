@@ -1,0 +1,219 @@
+"""Bugs that the simulator must find: each is one edit of the shell's own source, made for the length of a `with`.
+
+`PLANTED` maps a name to a context manager. An edit names the text it replaces: where the code has moved on, planting fails
+loudly instead of testing nothing. That each is found within `SEEDS` seeds is a test (test_simulator.py).
+
+    python -m tests.simulation.planted        at which seed each is found
+"""
+
+import contextlib
+import inspect
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+from unittest.mock import patch
+
+import streams.join
+import streams.worker
+import tests.simulation.shell
+from streams.memory import Deadlines, Partition
+from streams.positions import Positions
+from streams.worker import Worker
+from tests.simulation.cluster import Process
+from tests.simulation.simulator import _quiet, first_failure
+
+SEEDS = 200
+
+Plant = Callable[[], AbstractContextManager[Any]]
+
+
+class EditMissed(Exception):
+    """The code that a bug was to be planted in is no longer there."""
+
+
+def edited(owner: Any, name: str, *edits: tuple[str, str]) -> Plant:
+    """`owner.name` with pieces of its dedented source replaced: (old, new) each."""
+    return lambda: patch.object(owner, name, _recompiled(getattr(owner, name), edits))
+
+
+def all_of(*plants: Plant) -> Plant:
+    @contextlib.contextmanager
+    def planted() -> Iterator[None]:
+        with ExitStack() as stack:
+            for plant in plants:
+                stack.enter_context(plant())
+            yield
+
+    return planted
+
+
+def replaced(owner: Any, name: str, value: Any) -> Plant:
+    return lambda: patch.object(owner, name, value)
+
+
+def _recompiled(function: Any, edits: Iterable[tuple[str, str]]) -> Any:
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise EditMissed(f"{function.__qualname__} holds this {source.count(old)} times, not once:\n{old}")
+        source = source.replace(old, new)
+    made: dict[str, Any] = {}
+    exec(compile(source, f"<planted in {function.__qualname__}>", "exec"), function.__globals__, made)  # noqa: S102 (our own source, with one line changed)
+    return made[function.__name__]
+
+
+_FACTS = 'await self._finished(facts, "write_facts", pending.facts, generation)\n'
+_AWAIT_FACTS = "        if facts is not None:\n            " + _FACTS
+_WRITE = "        await self._write(pending, rows, positions, generation)\n"
+_COMMIT = "        await self._commit(offsets, epochs, generation)\n"
+_PUBLISH = "    if pending.messages:\n        await self.broker.publish(pending.messages)\n"
+_VERDICTS = '    if rows:\n        await self._patiently("write_verdicts", rows, generation=generation)\n'
+_EPOCH_UNSEEN = ("if holders.get(number) != (epoch, self.settings.worker):", "if False:")
+_GENERATION_UNSEEN = ("if generation != self.generation:", "if False:")
+_DONE = "done = min(committed.get(tp) or 0, row.next_offset)"
+
+_OF_A_FLUSH: dict[str, Plant] = {
+    "commit before the flush": edited(Worker, "_flush", (_WRITE + _COMMIT, _COMMIT + _WRITE)),
+    "positions before facts": edited(
+        Worker, "_flush", (_FACTS, 'await self._patiently("write_positions", positions)\n' + " " * 12 + _FACTS)
+    ),
+    "facts after verdicts": edited(Worker, "_flush", (_AWAIT_FACTS + _WRITE, _WRITE + _AWAIT_FACTS)),
+    "breaks told after the verdicts": edited(Worker, "_write", (_PUBLISH + _VERDICTS, _VERDICTS + _PUBLISH)),
+    "dead letters not waited for": edited(
+        Worker,
+        "_write",
+        (
+            'await self._patiently("write_dead_letters", pending.letters, generation=generation)',
+            'asyncio.ensure_future(self._patiently("write_dead_letters", pending.letters, generation=generation))',
+        ),
+    ),
+    "messages not waited for": edited(
+        Worker,
+        "_write",
+        (
+            "await self.broker.publish(pending.messages)",
+            "asyncio.ensure_future(self.broker.publish(pending.messages))",
+        ),
+    ),
+    "events of intake not waited for": edited(Worker, "_write", ("await asyncio.gather(*pending.published)", "pass")),
+    "a failed store call counts as done": edited(
+        Worker, "_patiently", ("metrics.store_retry()", "if method.startswith('write_'):\n                return")
+    ),
+}
+_OF_OWNERSHIP: dict[str, Plant] = {
+    "an old flush commits in the new generation": all_of(  # as aiokafka would by itself
+        edited(Worker, "_commit", _EPOCH_UNSEEN, _GENERATION_UNSEEN),
+        edited(Process, "commit", ("commit(self, offsets, generation)\n", "commit(self, offsets, self._generation)\n")),
+    ),
+    "the epoch is not looked at before the commit": edited(Worker, "_commit", _EPOCH_UNSEEN),
+    "the epoch is not raised on assignment": edited(
+        Worker,
+        "assigned",
+        (
+            'await self._patiently("claim", number, self.settings.worker)',
+            'vars(self).get(f"_{number}") or vars(self).setdefault(f"_{number}", await self._patiently("claim", number, self.settings.worker))',
+        ),
+    ),
+    "an epoch passed by a dead claim waits for ever": edited(
+        Worker, "_check_not_forgotten", ("if self._passed is None:", "if True:")
+    ),
+    "reading begins where Kafka says": edited(Worker, "_starts", (_DONE, "done = committed.get(tp) or 0")),
+    "reading begins where the store says": edited(Worker, "_starts", (_DONE, "done = row.next_offset")),
+    "verdicts are ordered by seq alone": replaced(tests.simulation.shell, "revision", lambda epoch, seq: seq),
+    "a batch of an old generation is taken": all_of(
+        edited(Worker, "receive", ("if batch.generation != self.generation:", "if False:")),
+        edited(
+            Worker,
+            "_receive_canonical",
+            ("if partition is None or batch.generation != self.generation:", "if partition is None:"),
+            ("        if batch.generation != self.generation:\n", "        if False:\n"),
+        ),
+    ),
+}
+_OF_MEMORY: dict[str, Plant] = {
+    "cases of an earlier assignment are kept": all_of(
+        edited(
+            Worker,
+            "revoked",
+            (
+                "self.partitions = {}",
+                "self._kept = self.partitions or vars(self).get('_kept', {}); self.partitions = {}",
+            ),
+        ),
+        edited(
+            Worker,
+            "assigned",
+            (
+                "    self.partitions = claimed\n",
+                "    for number in claimed.keys() & self._kept.keys(): claimed[number].cases = self._kept[number].cases\n    self.partitions = claimed\n",
+            ),
+        ),
+    ),
+    "a dirty case is evicted": edited(Partition, "evict", ("if not entry.dirty:", "if True:")),
+    "a case is evicted while a batch counts on it": edited(
+        Worker, "_evict", ("async with self._applying:", "if True:")
+    ),
+    "an evicted case counts as new": edited(
+        Partition, "missing", ("if key not in self.cases and key in self.known", "if False")
+    ),
+    "a case read again does not know the breaks it had": edited(
+        streams.join, "restore", ("entry.open_breaks = open_breaks(verdict)", "pass")
+    ),
+    "a case read again is first seen anew": edited(
+        streams.join, "restore", ("entry.first_seen = stub.first_seen", "pass")
+    ),
+    "reading never waits": edited(Worker, "_advance", ("self._room.clear()", "pass")),
+    "a record that adds nothing leaves its case clean": edited(
+        streams.join,
+        "apply",
+        ("        entry.case.add(event)\n        partition.touch", "        entry.case.add(event) and partition.touch"),
+    ),
+    "facts written by others are not read": edited(
+        streams.join, "parse", ("parsed.touched.append(event.correlationid)", "pass")
+    ),
+}
+_OF_TIME: dict[str, Plant] = {
+    "a deadline is dropped": edited(Partition, "schedule", ("next_deadline != entry.next_deadline:", "False:")),
+    "a deadline of a case not in memory is lost": edited(
+        Partition, "due", ("if entry is None or entry.next", "if entry is not None and entry.next")
+    ),
+    "deadlines beyond those kept are never asked for": edited(
+        Deadlines, "is_spent", ("return self.until", "return False and self.until")
+    ),
+    "what awaited a source is not judged when it has come": edited(
+        Worker, "_overtaken", ("if until <= self.feeds.complete_to[source]:", "if False:")
+    ),
+    "a marker at the end of a log holds the time back": edited(
+        Positions, "heard", ("if contact.position > read.next_offset:", "if False:")
+    ),
+    "a mark of a source is a dead letter": replaced(streams.worker, "is_heartbeat", lambda headers: False),
+}
+PLANTED = _OF_A_FLUSH | _OF_OWNERSHIP | _OF_MEMORY | _OF_TIME
+
+
+def found_at(name: str, seeds: int = SEEDS) -> tuple[int | None, str]:
+    """(seed, first problem) with which the bug is found; None where it is not."""
+    with PLANTED[name]():
+        outcome = first_failure(range(seeds))
+    return (None, "") if outcome is None else (outcome.seed, outcome.problems[0])
+
+
+def main() -> int:
+    _quiet()
+    missed = 0
+    for name in sys.argv[1:] or PLANTED:
+        begun = time.monotonic()
+        seed, problem = found_at(name)
+        missed += seed is None
+        sys.stdout.write(
+            f"{name}: {'NOT FOUND' if seed is None else f'seed {seed}'} {time.monotonic() - begun:.1f} s  {problem[:110]}\n"
+        )
+        sys.stdout.flush()
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
