@@ -26,7 +26,17 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, Error, OperationalError
 
 from sinks import native
-from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, Stub, VerdictRow, revision
+from sinks.rows import (
+    DeadLetterRow,
+    FactBatch,
+    FactRow,
+    GapRow,
+    LetterActionRow,
+    PositionRow,
+    Stub,
+    VerdictRow,
+    revision,
+)
 
 __all__ = ["Client", "Store", "StoreUnavailable", "connect", "key_hash"]
 
@@ -145,7 +155,7 @@ class Store:
             if claims
         }
 
-    # Writing, in this order in a flush: facts, verdicts (and dead letters), positions
+    # Writing, in this order in a flush: facts, verdicts (and dead letters with their actions), positions
 
     def write_facts(self, batches: Iterable[FactBatch]) -> None:
         blocks = (_facts_block(batch) for batch in batches if batch.raws)
@@ -156,6 +166,9 @@ class Store:
 
     def write_dead_letters(self, rows: Sequence[DeadLetterRow]) -> None:
         self._insert_all("dead_letters", _DEAD_LETTER_COLUMNS, map(_dead_letters_block, _slices(rows)))
+
+    def write_letter_actions(self, rows: Sequence[LetterActionRow]) -> None:
+        self._insert_all("dead_letter_actions", LetterActionRow._fields, map(_block, _slices(rows)))
 
     def write_positions(self, rows: Sequence[PositionRow]) -> None:
         self._insert_all("positions", PositionRow._fields, map(_positions_block, _slices(rows)))
@@ -232,6 +245,15 @@ class Store:
         rows = self._query(f"SELECT {', '.join(columns)} FROM positions FINAL WHERE {where}", parameters)
         found = (dict(zip(PositionRow._fields, row, strict=True)) for row in rows)
         return [PositionRow(**row | {name: _from_micros(row[name]) for name in _POSITION_TIMES}) for row in found]
+
+    def known_letters(self, places: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
+        """Those of these (topic, partition, offset) at which a dead letter's original lies."""
+        known: set[tuple[str, int, int]] = set()
+        for start in range(0, len(places), LOOKUP_KEYS):
+            listed = ",".join(f"({_quoted(topic)},{partition:d},{offset:d})" for topic, partition, offset in places[start : start + LOOKUP_KEYS])  # fmt: skip
+            query = f"SELECT DISTINCT topic, partition, offset FROM dead_letters WHERE (topic, partition, offset) IN ({listed})"
+            known.update((row[0], row[1], row[2]) for row in self._query(query))
+        return known
 
     # Meta
 
@@ -451,7 +473,7 @@ def _gaps_block(rows: Sequence[GapRow]) -> list[bytes]:
 
 
 def _block(rows: Sequence[Any]) -> list[bytes]:
-    """Rows of one NamedTuple of texts, unsigned numbers and times."""
+    """Rows of one NamedTuple of texts, bytes, unsigned numbers and times."""
     columns = zip(rows[0]._fields, zip(*rows, strict=True), strict=True)
     return native.block(len(rows), [(name, *_column(name, values)) for name, values in columns])
 
@@ -459,6 +481,8 @@ def _block(rows: Sequence[Any]) -> list[bytes]:
 def _column(name: str, values: Sequence[Any]) -> tuple[str, native.Pieces]:
     if isinstance(values[0], str):
         return "String", native.texts(values)
+    if isinstance(values[0], bytes):
+        return "String", native.strings(values)
     if isinstance(values[0], datetime):
         return "DateTime64(6, 'UTC')", native.microseconds(values)
     return ("UInt32", native.uint32(values)) if name == "partition" else ("UInt64", native.uint64(values))

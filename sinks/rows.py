@@ -103,7 +103,8 @@ class GapRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """A refused record: `original` and `key` as they came, `headers` as JSON, `failure_class` one of the four."""
+    """A refused record: `original` and `key` as they came, `failure_class` one of the four, `headers` as JSON that every
+    byte can be had back from (streams.dead_letters)."""
 
     topic: str
     partition: int
@@ -117,3 +118,28 @@ class DeadLetterRow(NamedTuple):
     key: bytes
     headers: str
     original: bytes
+
+
+class LetterActionRow(NamedTuple):
+    """Something done about the letter at (topic, partition, offset), or what came of it; see the migration.
+
+    `replay` is the replay it belongs to, 0 before the first. `record_*` is where the record lies that it speaks of ("" and
+    zeros: none). `detail` is JSON, with the `class` of a failure and the `cases` of a success. `body` are bytes that are not
+    the original's: a mended body that was sent, a replay that was refused. `batch` names one command; "" is the worker's own.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    id: str
+    action: str
+    at: datetime
+    actor: str
+    reason: str
+    batch: str
+    replay: int
+    record_topic: str
+    record_partition: int
+    record_offset: int
+    detail: str
+    body: bytes

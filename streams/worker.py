@@ -5,8 +5,9 @@ In order, and nothing else:
    was in memory, learn which cases exist, start reading at the lower of Kafka's and the store's position (E3). What the
    log has dropped before anybody read it is a gap, stored and told.
 2. `receive`: a batch's records become facts of cases (or dead letters, or canonical events); their cases are dirty.
-3. `flush`: facts, then outbound messages acknowledged, then verdicts, dead letters, positions, then - if the epochs
-   still are ours and the generation has not changed - the offsets are committed. One flush at a time; reading goes on.
+3. `flush`: facts, then outbound messages acknowledged, then verdicts, dead letters and what came of replays, positions,
+   then - if the epochs still are ours and the generation has not changed - the offsets are committed. One flush at a
+   time; reading goes on.
 4. Deadlines make a case dirty when their time has come, nothing read lies before it, and what the case awaits is complete
    up to then; so does the progress of a source that was behind (E11), and another policy than a case was judged by (E16).
 5. `refresh_progress`: how far the sources are, from what all workers have stored; ours once we have read what came of it.
@@ -27,7 +28,7 @@ from typing import Any
 from canonical.dead_letters import DeadLetter
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
-from sinks.rows import DeadLetterRow, FactBatch, GapRow, PositionRow, VerdictRow
+from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow
 from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
 from streams.intake import intake, is_heartbeat, outbound, traceparent
@@ -49,7 +50,8 @@ class Pending:
     """What has been read since the last flush took its share."""
 
     facts: list[FactBatch]
-    letters: list[DeadLetterRow]
+    refused: list[dead_letters.Refused]
+    actions: list[LetterActionRow]
     messages: list[Outbound]
     published: list["asyncio.Future[None]"]
     records: int = 0
@@ -251,14 +253,14 @@ class Worker:
                 self._refuse(mapped, record, "intake", batch.topic.removeprefix(RAW_PREFIX))
             else:
                 messages.extend(outbound(mapped))
+                if replay := dead_letters.replay_of(record.headers):
+                    self._pending.actions.append(dead_letters.resolved(replay, record, mapped))
         if messages:
             self._pending.published.append(asyncio.ensure_future(self.broker.publish(messages)))
         self._advance(batch)
 
     def _refuse(self, letter: DeadLetter, record: Any, stage: dead_letters.Stage, source: str) -> None:
-        row = dead_letters.row(letter, record, stage, source, self.clock())
-        self._pending.letters.append(row)
-        self._pending.messages.append(dead_letters.message(row, record))
+        self._pending.refused.append(dead_letters.refused(letter, record, stage, source, self.clock()))
         metrics.dead_letter(stage, letter.failure, source)
 
     def _advance(self, batch: Batch) -> None:
@@ -458,14 +460,28 @@ class Worker:
         self, pending: Pending, rows: list[VerdictRow], positions: list[PositionRow], generation: int
     ) -> None:
         """The order is the contract: facts (before this), messages acknowledged, verdicts, dead letters, positions."""
+        letters = await self._sort_out(pending, generation)
         await asyncio.gather(*pending.published)
         if pending.messages:
             await self.broker.publish(pending.messages)
         if rows:
             await self._patiently("write_verdicts", rows, generation=generation)
-        if pending.letters:
-            await self._patiently("write_dead_letters", pending.letters, generation=generation)
+        if letters:
+            await self._patiently("write_dead_letters", letters, generation=generation)
+        if pending.actions:
+            await self._patiently("write_letter_actions", pending.actions, generation=generation)
         await self._patiently("write_positions", positions, generation=generation)
+
+    async def _sort_out(self, pending: Pending, generation: int) -> list[DeadLetterRow]:
+        """What was refused: letters of their own, or later failures of letters that the store has."""
+        named = sorted({item.replay.letter for item in pending.refused if item.replay})
+        known = await self._patiently("known_letters", named, generation=generation) if named else set()
+        found = dead_letters.sort_out(pending.refused, known, self.settings.group)
+        pending.actions.extend(found.actions)
+        pending.messages.extend(found.messages)
+        if parked := sum(row.action == "parked" for row in found.actions):
+            metrics.limit_hit("max_replays", parked)
+        return found.letters
 
     async def _commit(self, offsets: Mapping[TopicPartition, int], epochs: dict[int, int], generation: int) -> None:
         """Rule E2: never commits for an epoch that somebody has claimed since."""
@@ -481,7 +497,7 @@ class Worker:
         metrics.flushed(
             facts=sum(len(batch.offsets) for batch in pending.facts),
             verdicts=len(rows),
-            dead_letters=len(pending.letters),
+            dead_letters=len(pending.refused),
         )
         if pending.oldest is not None:
             metrics.record_to_durable((self.clock() - pending.oldest).total_seconds())
@@ -547,7 +563,7 @@ class Worker:
 
 
 def _nothing() -> Pending:
-    return Pending([], [], [], [])
+    return Pending([], [], [], [], [])
 
 
 def check_joined(tps: set[TopicPartition]) -> None:

@@ -77,6 +77,7 @@ def test_an_insert_is_on_disk_before_it_is_acknowledged(store: Store) -> None:
         "verdict_history",
         "open_cases",
         "dead_letters",
+        "dead_letter_actions",
         "positions",
         "epochs",
         "meta",

@@ -86,8 +86,8 @@ _OF_A_FLUSH: dict[str, Plant] = {
         Worker,
         "_write",
         (
-            'await self._patiently("write_dead_letters", pending.letters, generation=generation)',
-            'asyncio.ensure_future(self._patiently("write_dead_letters", pending.letters, generation=generation))',
+            'await self._patiently("write_dead_letters", letters, generation=generation)',
+            'asyncio.ensure_future(self._patiently("write_dead_letters", letters, generation=generation))',
         ),
     ),
     "messages not waited for": edited(

@@ -107,7 +107,7 @@ class Kafka:
     async def publish(self, messages: Sequence[Outbound]) -> None:
         self.calls.append("publish")
         for message in messages:
-            headers_bytes = sum(len(name) + len(value) for name, value in message.headers)
+            headers_bytes = sum(len(name) + len(value or b"") for name, value in message.headers)
             assert len(message.key) + len(message.value) + headers_bytes < MAX_DEAD_LETTER_BYTES, (
                 "refused by the broker"
             )
@@ -126,6 +126,7 @@ class ClickHouse:
         self.rows: list[VerdictRow] = []
         self._newest: tuple[list[VerdictRow], int, dict[str, VerdictRow]] = (self.rows, 0, {})
         self.letters: dict[tuple[str, int, int], Any] = {}
+        self.actions: dict[tuple[str, int, int, str], Any] = {}
         self.position_rows: dict[tuple[str, int], PositionRow] = {}
         self.metas: dict[str, str] = {}
         self.gaps: list[GapRow] = []
@@ -227,6 +228,12 @@ class ClickHouse:
 
     def write_dead_letters(self, rows: Sequence[Any]) -> None:
         self.letters.update({(row.topic, row.partition, row.offset): row for row in rows})
+
+    def write_letter_actions(self, rows: Sequence[Any]) -> None:
+        self.actions.update({(row.topic, row.partition, row.offset, row.id): row for row in rows})
+
+    def known_letters(self, places: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
+        return {place for place in places if tuple(place) in self.letters}
 
     def write_positions(self, rows: Sequence[PositionRow]) -> None:
         for row in rows:

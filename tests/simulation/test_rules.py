@@ -844,7 +844,7 @@ async def test_record_larger_than_any_dead_letter_does_not_stop_the_stream() -> 
     await rig.settle(worker)
     large, crowded = [message for message in rig.kafka.published if message.topic == "dead-letters"]
     assert large.value == b"x" * 1_000_000
-    assert dict(large.headers)["__dlq.errors.cut"] == b"20000000 bytes, whole in the table dead_letters"
+    assert dict(large.headers)["tieout-cut"] == b"20000000 bytes, whole in the table dead_letters"
     assert (crowded.value, "h" in dict(crowded.headers)) == (b"y", False)
     assert sorted(len(letter.original) for letter in rig.store.letters.values()) == [1, 20_000_000]
     assert any(rig.kafka.group_offsets.values())
