@@ -1,7 +1,8 @@
 """tieout: the command line. Thin: each command reads its options, calls one function and says what came of it.
 
-- Exit codes: 0 done · 1 done, and something is wrong that the command is asked about (doctor, send) · 2 it could not be
-  done as asked (a path, a name, an option, an address; one sentence says which) · 70 a worker met a broken invariant.
+- Exit codes: 0 done · 1 done, and something is wrong that the command is asked about (doctor, send, dlq replay) · 2
+  it could not be done as asked (a path, a name, an option, an address; one sentence says which) · 70 a worker met a broken
+  invariant.
 - Results go to standard output, everything for people to standard error. Progress bars appear on a terminal only, on
   what has taken two seconds.
 - Nothing of ours is imported before a command needs it, so that `tieout --help` is quick.
@@ -37,8 +38,30 @@ SourceName = Annotated[
 ]
 RecordPaths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders of the source's records.")]
 
+# How `tieout dlq` chooses letters
+Letters = Annotated[
+    list[str] | None, typer.Argument(metavar="[TOPIC/PARTITION/OFFSET...]", help="Letters by where their records lay.")
+]
+OfClass = Annotated[str, typer.Option("--class", help="transient, mapping, master_data or policy.")]
+OfSource = Annotated[
+    str, typer.Option("--source", help="As `tieout send` names it; a canonical topic's letters have the topic's.")
+]
+OfTopic = Annotated[str, typer.Option("--topic", help="The topic that the record lay on.")]
+InState = Annotated[
+    list[str] | None, typer.Option("--state", help="open, replayed, resolved, parked or discarded; may be repeated.")
+]
+ForReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Any part of the reason.")]
+Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Last failed at or after it; RFC 3339.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Last failed before it.")]
+OfCase = Annotated[str, typer.Option("--case", metavar="KEY", help="Of this case, sent to it, or naming it.")]
+Limit = Annotated[int, typer.Option(help="At most so many, the last that failed first.", min=1)]
+Actor = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it; the login name without it.")]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="For the audit; needed with --yes.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it, only what would be done is shown.")]
+
 DEFAULT_BOOTSTRAP = "127.0.0.1:19092"
 DEFAULT_STORE = "http://127.0.0.1:8124"
+LETTERS_AT_ONCE = 100
 EXIT_WRONG, EXIT_CANNOT = 1, 2
 PROGRESS_AFTER_S = 2.0
 
@@ -434,6 +457,164 @@ def doctor(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_S
         raise typer.Exit(EXIT_WRONG)
 
 
+dlq = typer.Typer(
+    help="Find dead letters, send them again or put them aside.\n\nExample: tieout dlq list --state open",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(dlq, name="dlq")
+
+
+@dlq.command("list")
+def dlq_list(
+    ids: Letters = None, failure: OfClass = "", source: OfSource = "", topic: OfTopic = "", state: InState = None,
+    reason: ForReason = "", since: Since = None, until: Until = None, case: OfCase = "", limit: Limit = LETTERS_AT_ONCE,
+    store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """List dead letters with their state.
+
+    Example: tieout dlq list --class mapping --state open --since 2026-03-01T00:00:00Z
+    """
+    from streams.letter_texts import letter_json, letter_line
+    from streams.letters import find
+
+    chosen = _chosen(ids, failure, source, topic, state, reason, since, until, case)
+    with _letters_store(store) as client:
+        found = find(client, chosen, limit)
+    if as_json:
+        _print_json({"total": found.total, "letters": [letter_json(letter) for letter in found.letters]})
+        return
+    for letter in found.letters:
+        typer.echo(letter_line(letter))
+    _say(f"{len(found.letters)} of {found.total} dead letters")
+
+
+@dlq.command("show")
+def dlq_show(
+    letter_id: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION/OFFSET")],
+    store: StoreUrl = DEFAULT_STORE, body: Annotated[bool, typer.Option("--body", help="Only the original bytes, as they came.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show one dead letter and all that was done about it.
+
+    Example: tieout dlq show raw.stripe/3/4711 --body > letter.json
+    """
+    from streams.letter_texts import whole_json, whole_lines
+    from streams.letters import Chosen, audit, contents, find
+
+    (place,) = _places([letter_id])
+    with _letters_store(store) as client:
+        letters = find(client, Chosen(places=(place,)), 1).letters
+        if not letters:
+            _cannot(f"there is no dead letter {place}; `tieout dlq list` shows those there are")
+        content, acts = contents(client, [place])[place], audit(client, place)
+    if body:
+        typer.get_binary_stream("stdout").write(content.original)
+    elif as_json:
+        _print_json(whole_json(letters[0], content, acts))
+    else:
+        typer.echo("\n".join(whole_lines(letters[0], content, acts)))
+
+
+@dlq.command("replay")
+def dlq_replay(
+    ids: Letters = None, failure: OfClass = "", source: OfSource = "", topic: OfTopic = "", state: InState = None,
+    reason: ForReason = "", since: Since = None, until: Until = None, case: OfCase = "", limit: Limit = LETTERS_AT_ONCE,
+    body: Annotated[Path | None, typer.Option(metavar="FILE", help="One letter's mended bytes, sent in place of the original's.")] = None,
+    actor: Actor = None, why: Why = "", yes: Yes = False, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Send dead letters again, as they came.
+
+    To raw.SOURCE, with the bytes and headers they had; a dry run without --yes. It takes open letters, others only where --state names their state. After three replays that were refused a letter is parked.
+    Exit code 1 where the broker did not take some.
+
+    Example: tieout dlq replay --class mapping --reason "tax code" --why "VAT-19 is mapped now" --yes
+    """
+    from streams.doctor import Unreachable, reach_broker
+    from streams.letters import send_again, take
+    from streams.sender import NoTopic
+
+    chosen, acted = _chosen(ids, failure, source, topic, state, reason, since, until, case), None
+    with _letters_store(store) as client, _mistakes(Unreachable, NoTopic):
+        found = take(client, "replay", chosen, limit)
+        mended = _mended(body, len(found.taken))
+        if yes and found.taken:
+            who, reason_given = _who(actor), _needed(why)
+            reach_broker(bootstrap)
+            acted = send_again(client, bootstrap, found.taken, who, reason_given, mended)
+    _tell_act("replay", found, acted, as_json, mended)
+    if acted and acted.failed:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@dlq.command("park")
+def dlq_park(
+    ids: Letters = None, failure: OfClass = "", source: OfSource = "", topic: OfTopic = "", state: InState = None,
+    reason: ForReason = "", since: Since = None, until: Until = None, case: OfCase = "", limit: Limit = LETTERS_AT_ONCE,
+    actor: Actor = None, why: Why = "", yes: Yes = False, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put dead letters aside that wait for something.
+
+    A dry run without --yes.
+
+    Example: tieout dlq park raw.stripe/3/4711 --why "waits for the new entity" --yes
+    """
+    _put_aside("park", _chosen(ids, failure, source, topic, state, reason, since, until, case), limit, actor, why, yes, store, as_json)  # fmt: skip
+
+
+@dlq.command("discard")
+def dlq_discard(
+    ids: Letters = None, failure: OfClass = "", source: OfSource = "", topic: OfTopic = "", state: InState = None,
+    reason: ForReason = "", since: Since = None, until: Until = None, case: OfCase = "", limit: Limit = LETTERS_AT_ONCE,
+    actor: Actor = None, why: Why = "", yes: Yes = False, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Say of dead letters that nothing is to be done.
+
+    Their bytes are kept. A dry run without --yes.
+
+    Example: tieout dlq discard --reason "not JSON" --until 2026-03-01T00:00:00Z --why "a load test" --yes
+    """
+    _put_aside("discard", _chosen(ids, failure, source, topic, state, reason, since, until, case), limit, actor, why, yes, store, as_json)  # fmt: skip
+
+
+@dlq.command("adopt")
+def dlq_adopt(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Where Kafka Streams, Connect or Spring wrote dead letters.")],
+    source: Annotated[str, typer.Option(help="Whose adapter can map them: replays go to raw.SOURCE.")] = "",
+    actor: Actor = None, why: Annotated[str, typer.Option(metavar="TEXT", help="For the audit.")] = "",
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Take in dead letters of Kafka Streams, Connect, Spring.
+
+    Each is kept under the place where its original record lay. Reading goes on where the last `adopt` of that topic stopped.
+
+    Example: tieout dlq adopt orders.DLT --source canonical
+    """
+    from confluent_kafka import KafkaException
+
+    from sources.registry import SOURCES
+    from streams.doctor import Unreachable, reach_broker
+    from streams.foreign_letters import CannotAdopt, adopt
+
+    if source and source not in SOURCES:
+        _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    with _letters_store(store) as client, _mistakes(Unreachable, CannotAdopt), _progress("records") as advance:
+        reach_broker(bootstrap)
+        try:
+            found = adopt(client, bootstrap, topic, source, _who(actor), why, advance)
+        except KafkaException as error:
+            _cannot(f"the broker at {bootstrap} refused: {error.args[0].str()}")
+    if as_json:
+        _print_json(found._asdict())
+        return
+    _say(f"adopted {found.letters} dead letters from {topic}, {found.failed_again} later failures of known ones")
+    if found.without_headers:
+        _say(
+            f"  {found.without_headers} of them say nothing of where they come from: they are kept under their place on {topic}"
+        )
+
+
 @app.command(hidden=True)
 def broker(address_file: Path) -> None:
     """Run the embedded broker: in memory, for the demo. Its address is written to ADDRESS_FILE.
@@ -467,6 +648,94 @@ def generate(
     with _mistakes(Unreachable, sender.NoTopic), suppress(KeyboardInterrupt):
         reach_broker(bootstrap)
         sender.play(bootstrap, live(seed, datetime.now(UTC), rate))
+
+
+def _chosen(ids: list[str] | None, failure: str, source: str, topic: str, states: list[str] | None, reason: str, since: str | None, until: str | None, case: str) -> Any:  # fmt: skip
+    from typing import get_args
+
+    from canonical.events import Failure
+    from streams.letters import STATES, Chosen
+
+    if failure and failure not in get_args(Failure):
+        _cannot(f"--class {failure!r} is none of {', '.join(get_args(Failure))}")
+    for state in states or ():
+        if state not in STATES:
+            _cannot(f"--state {state!r} is none of {', '.join(STATES)}")
+    begin, end = _time(since, "--since"), _time(until, "--until")
+    return Chosen(tuple(_places(ids or [])), failure, source, topic, tuple(states or ()), reason, case, begin, end)
+
+
+def _places(ids: list[str]) -> list[Any]:
+    from streams.dead_letters import place_of
+
+    found = [(text, place_of(text)) for text in ids]
+    for text, place in found:
+        if place is None:
+            _cannot(f"{text!r} names no dead letter; write topic/partition/offset, like raw.stripe/3/4711")
+    return [place for _, place in found]
+
+
+@contextmanager
+def _letters_store(url: str) -> Iterator[Any]:
+    """A client of a store whose tables are there."""
+    from clickhouse_connect.driver.exceptions import DatabaseError
+
+    from streams.doctor import Unreachable, reach
+    from streams.letters import NoSuchLetter
+
+    with _mistakes(Unreachable, NoSuchLetter):
+        client = reach(url)
+        try:
+            yield client
+        except DatabaseError as error:
+            if error.code not in (60, 81):  # UNKNOWN_TABLE, UNKNOWN_DATABASE
+                raise
+            _cannot(f"the store at {url} lacks tables; run: tieout migrate --store {url}")
+
+
+def _put_aside(act: str, chosen: Any, limit: int, actor: str | None, why: str, yes: bool, store: str, as_json: bool) -> None:  # fmt: skip
+    from streams.letters import put_aside, take
+
+    with _letters_store(store) as client:
+        found = take(client, act, chosen, limit)
+        acted = put_aside(client, act, found.taken, _who(actor), _needed(why)) if yes and found.taken else None
+    _tell_act(act, found, acted, as_json)
+
+
+def _mended(body: Path | None, letters: int) -> bytes | None:
+    if body is None:
+        return None
+    if letters != 1:
+        _cannot(f"--body mends one letter, {letters} are chosen: name it as topic/partition/offset")
+    try:
+        return body.read_bytes()
+    except OSError as error:
+        _cannot(f"cannot read {body}: {error.strerror}")
+
+
+def _who(actor: str | None) -> str:
+    from getpass import getuser
+
+    try:
+        return actor or getuser()
+    except (OSError, KeyError):
+        _cannot("this login has no name: say who you are with --actor")
+
+
+def _needed(why: str) -> str:
+    return why.strip() or _cannot("--yes needs --why: the audit keeps who did it and the reason")
+
+
+def _tell_act(act: str, found: Any, acted: Any, as_json: bool, mended: bytes | None = None) -> None:
+    from streams.letter_texts import act_json, act_lines, act_notes
+
+    if as_json:
+        _print_json(act_json(act, found, acted))
+        return
+    for line in act_lines(act, found, mended):
+        typer.echo(line)
+    for line in act_notes(act, found, acted):
+        _say(line)
 
 
 class _Refused:

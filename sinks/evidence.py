@@ -115,10 +115,13 @@ class Evidence:
         )
 
     def dead_letters(self, within: Range) -> set[tuple[int, bytes]]:
-        """(offset, MD5 of the original bytes) of the dead letters in a range."""
+        """(offset, MD5 of the original bytes) of the dead letters in a range; of replays that were refused too, which are
+        later failures of letters that lie elsewhere."""
         query = (
             "SELECT offset, MD5(original) FROM dead_letters WHERE topic = {topic:String} "
-            "AND partition = {partition:UInt32} AND offset >= {begin:UInt64} AND offset < {end:UInt64}"
+            "AND partition = {partition:UInt32} AND offset >= {begin:UInt64} AND offset < {end:UInt64} UNION ALL "
+            "SELECT record_offset, MD5(body) FROM dead_letter_actions WHERE action = 'failed' AND record_topic = {topic:String} "
+            "AND record_partition = {partition:UInt32} AND record_offset >= {begin:UInt64} AND record_offset < {end:UInt64}"
         )
         return set(self._rows(query, within._asdict()))
 

@@ -46,9 +46,10 @@ class Sent:
         self.failures[str(error.args[0])] += 1
 
 
-def producer(bootstrap: str, topic: str) -> Producer:
+def producer(bootstrap: str, topic: str, batch_messages: int = 10_000) -> Producer:
     """Raises ConnectionError where no broker answers, NoTopic where the topic is missing."""
-    made = Producer(producer_config(bootstrap, "tieout-send") | {"log_level": 0})
+    settings = {"log_level": 0, "batch.num.messages": batch_messages}
+    made = Producer(producer_config(bootstrap, "tieout-send") | settings)
     try:
         topics = made.list_topics(timeout=METADATA_TIMEOUT_S).topics
     except KafkaException as error:

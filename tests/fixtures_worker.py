@@ -17,14 +17,14 @@ STOP_TIMEOUT_S = 40
 
 
 class WorkerProcess:
-    """`tieout worker` as a child. `log` is its standard error, `metrics()` its Prometheus page."""
+    """`tieout worker` as a child (or `module` that runs it in its own way). `log` is its standard error, `metrics()` its Prometheus page."""
 
-    def __init__(self, folder: Path, name: str, bootstrap: str, store_url: str, *options: str) -> None:
+    def __init__(self, folder: Path, name: str, bootstrap: str, store_url: str, *options: str, module: str = "tieout") -> None:  # fmt: skip
         self.name = name
         self.log = folder / f"{name}.log"
         self.metrics_port = free_port()
         self._command = [
-            sys.executable, "-m", "tieout", "worker", "--bootstrap", bootstrap, "--store", store_url,
+            sys.executable, "-m", module, "worker", "--bootstrap", bootstrap, "--store", store_url,
             "--metrics-port", str(self.metrics_port), *options,
         ]  # fmt: skip
         self._child: subprocess.Popen[bytes] | None = None
@@ -83,11 +83,11 @@ def verified(bootstrap: str, store_url: str) -> str:
 
 @pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
-    """Starts workers: `start_worker(name, bootstrap, store_url, *options)`; all are ended after the test."""
+    """Starts workers: `start_worker(name, bootstrap, store_url, *options, module=...)`; all are ended after the test."""
     started: list[WorkerProcess] = []
 
-    def start(name: str, bootstrap: str, store_url: str, *options: str) -> WorkerProcess:
-        worker = WorkerProcess(tmp_path, name, bootstrap, store_url, *options)
+    def start(name: str, bootstrap: str, store_url: str, *options: str, module: str = "tieout") -> WorkerProcess:
+        worker = WorkerProcess(tmp_path, name, bootstrap, store_url, *options, module=module)
         started.append(worker)
         return worker.start()
 

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from streams.embedded_broker import EmbeddedBroker
+from tests import foreign_records
 from tests.unit.test_cli import free_port, invoice, lines, posting
 
 ROOT = Path(__file__).parents[2]
@@ -78,22 +80,43 @@ def test_every_example_of_the_page_does_what_it_says(folder: Path) -> None:
             **os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "TIEOUT_BOOTSTRAP": broker.bootstrap, "TIEOUT_STORE": with_free_ports("http://127.0.0.1:18124"),
         }  # fmt: skip
+        letter_of_another_application(broker.bootstrap, "orders.DLT")
         for command, said in examples():
             if command.split()[1] in LONG_RUNNING:
                 started.append(start_and_see(command, said, folder, env))
+            elif command.startswith("tieout dlq list"):
+                ask_until(command, said, folder, env)
             else:
                 run_and_see(command, said, folder, env)
     verdicts = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
     assert [verdict["outcome"] for verdict in verdicts] == ["pending", "break"]
 
 
+def letter_of_another_application(bootstrap: str, topic: str) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap})
+    producer.produce(topic, foreign_records.VALUE, foreign_records.KEY, headers=foreign_records.spring())
+    assert producer.flush(30) == 0
+
+
 def run_and_see(command: str, said: str, folder: Path, env: dict[str, str]) -> None:
+    output = output_of(command, folder, env)
+    assert said in output, f"{command}: {output}"
+
+
+def ask_until(command: str, said: str, folder: Path, env: dict[str, str]) -> None:
+    """For what a worker brings about."""
+    deadline = time.monotonic() + LIMIT_S
+    while said not in (output := output_of(command, folder, env)):
+        assert time.monotonic() < deadline, f"{command}: {output}"
+
+
+def output_of(command: str, folder: Path, env: dict[str, str]) -> str:
     done = subprocess.run(
         ["/bin/sh", "-c", command], cwd=folder, env=env, capture_output=True, timeout=LIMIT_S, check=False
     )
     output = done.stdout.decode() + done.stderr.decode()
     assert done.returncode == 0, f"{command}: {output}"
-    assert said in output, f"{command}: {output}"
+    return output
 
 
 def start_and_see(command: str, said: str, folder: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":

@@ -35,6 +35,7 @@ COMMANDS = (
     "verify",
     "doctor",
     "heartbeat",
+    "dlq",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
@@ -343,6 +344,20 @@ def test_verify_refuses_a_time_it_cannot_read_and_a_window_that_is_empty() -> No
     assert "--from 'yesterday' is no RFC 3339 time" in refusal(tieout("verify", "--from", "yesterday"))
     window = ["--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"]
     assert "--from must lie before --to" in refusal(tieout("verify", *window))
+
+
+def test_dlq_says_in_one_sentence_what_it_cannot_do() -> None:
+    for arguments, told in (
+        (["list"], "nothing answers at 127.0.0.1:1"),
+        (["list", "--class", "poison"], "--class 'poison' is none of transient, mapping, master_data, policy"),
+        (["list", "--state", "closed"], "--state 'closed' is none of open, replayed, resolved, parked, discarded"),
+        (["list", "--since", "yesterday"], "--since 'yesterday' is no RFC 3339 time"),
+        (["replay", "raw.stripe-3-4711"], "'raw.stripe-3-4711' names no dead letter; write topic/partition/offset"),
+        (["show", "raw.stripe/3/-1"], "'raw.stripe/3/-1' names no dead letter"),
+        (["adopt", "orders.DLT", "--source", "strype"], "unknown source 'strype'"),
+        (["adopt", "orders.DLT"], "nothing answers at 127.0.0.1:1"),
+    ):
+        assert told in refusal(tieout("dlq", *arguments, env=NOBODY)), arguments
 
 
 def test_doctor_finds_what_is_wrong_and_says_what_to_do() -> None:
