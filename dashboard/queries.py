@@ -258,14 +258,46 @@ GROUP BY topic
 ORDER BY topic
 """)
 
+# A page of letters with what became of each; their bytes are read for that page alone.
 DEAD_LETTERS_CHOSEN = Question("""
-SELECT topic, partition, offset, failed_at, class, reason, stage, source, correlation_id, key, headers,
-    length(original) AS original_bytes, base64Encode(substring(original, 1, {shown_bytes:UInt32})) AS original_base64
-FROM dead_letters FINAL
-WHERE empty({classes:Array(String)}) OR has({classes:Array(String)}, class)
-ORDER BY failed_at DESC, topic, partition, offset
-LIMIT {most:UInt32} OFFSET {skip:UInt32}
+WITH page AS
+(
+    SELECT topic, partition, offset, first_failed_at, last_failed_at, class, reason, stage, source, correlation_id, state,
+        replay_count, actor, why, acted_at, cases
+    FROM dead_letter_states
+    WHERE empty({classes:Array(String)}) OR has({classes:Array(String)}, class)
+    ORDER BY last_failed_at DESC, topic, partition, offset
+    LIMIT {most:UInt32} OFFSET {skip:UInt32}
+)
+SELECT page.*, bytes.key AS key, bytes.headers AS headers, length(bytes.original) AS original_bytes,
+    base64Encode(substring(bytes.original, 1, {shown_bytes:UInt32})) AS original_base64
+FROM page
+INNER JOIN
+(
+    SELECT topic, partition, offset, key, headers, original FROM dead_letters FINAL
+    WHERE (topic, partition, offset) IN (SELECT topic, partition, offset FROM page)
+) AS bytes USING (topic, partition, offset)
+ORDER BY last_failed_at DESC, topic, partition, offset
 """)
+
+# Letters whose replay went to a case: why they had been refused, and who sent them again.
+DEAD_LETTERS_INTO_CASE = Question(
+    """
+SELECT letter.topic AS topic, letter.partition AS partition, letter.offset AS offset, states.class AS class,
+    states.reason AS reason, states.first_failed_at AS first_failed_at, letter.at AS resolved_at, states.replay_count AS replay_count,
+    states.actor AS actor, states.why AS why
+FROM
+(
+    SELECT topic, partition, offset, min(at) AS at FROM dead_letter_actions
+    WHERE action = 'resolved' AND has(cases, {key:String})
+    GROUP BY topic, partition, offset
+) AS letter
+INNER JOIN dead_letter_states AS states USING (topic, partition, offset)
+ORDER BY resolved_at DESC, topic, partition, offset
+LIMIT {most:UInt32}
+""",
+    keep_s=10,
+)
 
 # Of verdicts that became visible within the window, first for what each step starts from.
 HOW_FAST = Question("""

@@ -40,12 +40,14 @@ from dashboard.store import Row, ask
 MOST_FACTS = 300
 MOST_VERDICTS = 50
 MOST_EVIDENCE = 25
+MOST_LETTERS = 20
 
 
 class Known(NamedTuple):
     case: Row | None
     facts: list[Row]
     verdicts: list[Row]
+    letters: list[Row]
 
 
 def load(key: str) -> Known:
@@ -54,6 +56,7 @@ def load(key: str) -> Known:
         found[0] if found else None,
         ask(queries.FACTS_OF_CASE, key=key, most=MOST_FACTS),
         ask(queries.VERDICTS_OF_CASE, key=key, most=MOST_VERDICTS),
+        ask(queries.DEAD_LETTERS_INTO_CASE, key=key, most=MOST_LETTERS),
     )
 
 
@@ -70,6 +73,8 @@ def draw(known: Known) -> None:
         for item in verdict["breaks"]:
             show(break_panel(item, known.facts))
         show(timeline(known.facts, known.case["facts"]))
+        if known.letters:
+            show(letters_panel(known.letters))
     with right:
         show(hops_panel(verdict["hops"]))
         show(controls_panel(controls))
@@ -260,6 +265,20 @@ def history_panel(verdicts: list[Row]) -> Html:
         for row in verdicts
     ]
     return panel("How the verdict changed", table(columns, cells, label="How the verdict changed"), "newest first")
+
+
+def letters_panel(letters: list[Row]) -> Html:
+    columns = (Column("Resolved"), Column("Was refused for", "wide"), Column("Replayed by", "wide"))
+    cells = [
+        (
+            moment(row["resolved_at"], zone()),
+            join((row["reason"], fill("<small>{}/{}/{}</small>", row["topic"], row["partition"], row["offset"]))),
+            join((row["actor"] or NOTHING, fill("<small>{}</small>", row["why"]))),
+        )
+        for row in letters
+    ]
+    note = several(len(letters), "letter")
+    return panel("Dead letters replayed into this case", table(columns, cells, label="Dead letters"), note)
 
 
 key = st.query_params.get("key", "")

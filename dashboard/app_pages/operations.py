@@ -1,6 +1,7 @@
 """Operations: how far behind, how fast, and what was refused; for those who run it."""
 
 from base64 import b64decode
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import streamlit as st
@@ -21,6 +22,7 @@ from dashboard.markup import (
     moment,
     panel,
     several,
+    state_chip,
     table,
     words,
 )
@@ -30,6 +32,10 @@ LATENCY_WINDOW_S = 900
 MINUTES = 60
 LETTERS_A_PAGE = 20
 SHOWN_BYTES = 4_096
+LETTER_STATES = {
+    "open": ("break", "Open"), "replayed": ("pending", "Replayed"), "resolved": ("ok", "Resolved"), "parked": ("quiet", "Parked"),
+    "discarded": ("quiet", "Discarded"),
+}  # fmt: skip
 STEPS = {"event": "Event happened → visible", "first_seen": "Case first seen → visible", "judged": "Judged → visible"}
 
 
@@ -155,17 +161,38 @@ def letters_panel(classes: list[Row], letters: list[Row]) -> Html:
 
 
 def letter(row: Row) -> Html:
-    case = fill(" · case {}", case_link(row["correlation_id"], row["correlation_id"])) if row["correlation_id"] else ""
+    cases = row["cases"] or [row["correlation_id"]] * bool(row["correlation_id"])
+    shown_cases = fill(" · case {}", join_words(case_link(case, case) for case in cases)) if cases else ""
     return fill(
-        '<li><details><summary><span class="chip break">{kind}</span> <b>{reason}</b>'
-        '<span class="right">{at}</span></summary><p class="position">{topic}/{partition} at offset {offset} · refused at {stage} · '
-        "source {source} · key {key} · headers {headers}{case}</p><pre>{original}</pre><p class=\"position\">{cut}</p></details></li>",
-        kind=words(row["class"]), reason=row["reason"], at=moment(row["failed_at"], zone()), topic=row["topic"],
+        '<li><details><summary>{state} <span class="chip quiet">{kind}</span> <b>{reason}</b>'
+        '<span class="right">{at}</span></summary>{done}<p class="position">{topic}/{partition}/{offset} · refused at {stage} · '
+        "source {source} · key {key} · headers {headers}{cases}</p><pre>{original}</pre><p class=\"position\">{cut}</p></details></li>",
+        state=state_chip(LETTER_STATES, row["state"]), kind=words(row["class"]), reason=row["reason"],
+        at=moment(row["last_failed_at"], zone()), done=what_was_done(row), topic=row["topic"],
         partition=row["partition"], offset=row["offset"], stage=row["stage"], source=row["source"] or NOTHING,
-        key=row["key"] or NOTHING, headers=row["headers"] or NOTHING, case=case,
+        key=row["key"] or NOTHING, headers=row["headers"] or NOTHING, cases=shown_cases,
         original=bytes_text(b64decode(row["original_base64"])),
         cut=several(row["original_bytes"], "byte") + (f", the first {SHOWN_BYTES:,} shown" if row["original_bytes"] > SHOWN_BYTES else ""),
     )  # fmt: skip
+
+
+def what_was_done(row: Row) -> Html | str:
+    """How often it was sent again, and the last thing that a person did: who, when and why."""
+    parts: list[object] = []
+    if row["replay_count"]:
+        parts.append(fill("replayed {}, first failed {}", times(row["replay_count"]), moment(row["first_failed_at"], zone())))  # fmt: skip
+    if row["actor"]:
+        parts.append(fill("{} on {}: {}", row["actor"], moment(row["acted_at"], zone()), row["why"]))
+    return fill('<p class="position">{}</p>', join_words(parts, " · ")) if parts else ""
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def join_words(parts: Iterable[object], between: str = ", ") -> Html:
+    listed = list(parts)
+    return join(part for index, one in enumerate(listed) for part in ((between, one) if index else (one,)))
 
 
 def bytes_text(original: bytes) -> str:

@@ -331,6 +331,26 @@ def write_dead_letters(client: Client, now: datetime) -> None:
     names = ["topic", "partition", "offset", "failed_at", "class", "reason", "stage", "source", "correlation_id", "key",
              "headers", "original"]  # fmt: skip
     client.insert("dead_letters", rows, column_names=names, column_type_names=None)
+    write_letter_actions(client, now)
+
+
+REPLAYED_INTO = "invoice:acme-us:billing:INV-2000"
+
+
+def write_letter_actions(client: Client, now: datetime) -> None:
+    """One letter was replayed into a case that ties out, one is parked after three replays, by a hostile hand."""
+    rows = [
+        ["raw.canonical", 0, 12, "a", "replayed", now - timedelta(hours=3), "Ada Byron", "contract 9 is accepted now", "b1", 1,
+         "raw.canonical", 2, 40, '{"to":"raw.canonical"}'],
+        ["raw.canonical", 0, 12, "b", "resolved", now - timedelta(hours=3), "tieout", "mapped to 1 event", "", 1,
+         "raw.canonical", 2, 40, json.dumps({"cases": [REPLAYED_INTO]})],
+        ["raw.canonical", 3, 99, "c", "failed", now - timedelta(hours=9), "tieout", "still not UTF-8", "", 3,
+         "raw.canonical", 2, 41, '{"class":"mapping"}'],
+        ["raw.canonical", 3, 99, "d", "parked", now - timedelta(hours=8), HOSTILE, f"waits {HOSTILE}", "b2", 3, "", 0, 0, "{}"],
+    ]  # fmt: skip
+    names = ["topic", "partition", "offset", "id", "action", "at", "actor", "reason", "batch", "replay", "record_topic",
+             "record_partition", "record_offset", "detail"]  # fmt: skip
+    client.insert("dead_letter_actions", rows, column_names=names)
 
 
 def many_breaks(now: datetime, number: int) -> list[Case]:

@@ -444,3 +444,36 @@ def test_every_partition_is_on_the_operations_page(company: Dashboard, visit: Vi
         "sheet => Math.max(0, ...[...sheet.querySelectorAll('*')].map(e => e.tagName == 'DIV' ? e.scrollHeight - e.clientHeight : 0))"
     )
     assert hidden_px == 0
+
+
+def test_operations_say_what_was_done_about_a_dead_letter_by_whom_and_why(
+    company: Dashboard, visit: Visit, picture
+) -> None:
+    visit.page.goto(f"{company.url}/operations")
+    shown(visit.page, "Dead letters")
+    letters = visit.page.locator(".letters > li")
+    expect(letters).to_have_count(3, timeout=PATIENCE_MS)
+    assert letters.locator(".chip:first-child").all_inner_texts() == ["Open", "Resolved", "Parked"]
+    letters.nth(1).locator("summary").click()
+    expect(letters.nth(1)).to_contain_text("replayed once")
+    expect(letters.nth(1)).to_contain_text("Ada Byron")
+    expect(letters.nth(1)).to_contain_text("contract 9 is accepted now")
+    expect(letters.nth(1).get_by_role("link", name=cases.REPLAYED_INTO)).to_be_visible()
+    letters.nth(2).locator("summary").click()
+    expect(letters.nth(2)).to_contain_text("replayed 3 times")
+    expect(letters.nth(2)).to_contain_text("<script>")
+    picture(visit.page, "dead-letters")
+
+
+def test_case_shows_the_dead_letters_that_were_replayed_into_it(company: Dashboard, visit: Visit, picture) -> None:
+    visit.page.goto(f"{company.url}/case?key={cases.REPLAYED_INTO}")
+    shown(visit.page, "Dead letters replayed into this case")
+    row = visit.page.get_by_role("table", name="Dead letters").locator("tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("contract version 9 of invoice.issued is not accepted")
+    expect(row).to_contain_text("raw.canonical/0/12")
+    expect(row).to_contain_text("Ada Byron")
+    picture(visit.page, "case-of-a-letter")
+    visit.page.goto(f"{company.url}/case?key=invoice:acme-us:billing:INV-1005")
+    shown(visit.page, "How the verdict changed")
+    assert visit.page.get_by_text("Dead letters replayed into this case").count() == 0
