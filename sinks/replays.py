@@ -7,7 +7,7 @@
   meets its time limit, and they ask for no priority: the worker goes first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -146,10 +146,13 @@ class ReplayStore(Store):
                 for key, *fact in block:
                     yield key, Stored(*fact)
 
-    def next_offsets(self) -> dict[tuple[str, int], int]:
-        """Below which every record is a fact in the store."""
-        rows = self._scan("SELECT topic, partition, next_offset FROM positions FINAL")
-        return {(topic, partition): offset for topic, partition, offset in rows}
+    def next_offsets(self, topic_ids: Mapping[str, str]) -> dict[tuple[str, int], int]:
+        """Below which every record of a topic is a fact in the store; nothing of a topic that was made anew since."""
+        return {
+            (row.topic, row.partition): row.next_offset
+            for row in self.progress(list(topic_ids))
+            if not row.topic_id or not topic_ids[row.topic] or row.topic_id == topic_ids[row.topic]
+        }
 
     def policies(self) -> dict[str, int]:
         """Live verdicts by the policy they were judged with."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.ports import TopicPartition as Place
+from streams.topics import ids
 
 TIMEOUT_S = 20.0
 AT_ONCE = 2_000
@@ -63,6 +64,7 @@ class LogSpan:
         })  # fmt: skip
         self._runs: dict[Place, _Runs] = {}
         try:
+            self.topic_ids = dict.fromkeys(topics, "") | ids(bootstrap, topics)  # none on the embedded broker
             self.bounds = {tp: self._span(tp, since, until) for tp in self._partitions(topics)}
         except KafkaException as error:
             raise LogError(f"the log cannot be read: {error.args[0].str()}") from None

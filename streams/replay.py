@@ -10,6 +10,8 @@
 - From the log: a record at a place that was read is the case's fact; of the store's facts those are added that lie
   elsewhere: outside what was read, in an older topic of that name, or in a historical load. A fact of the store at a
   place that was read and holds no record is left out; a record that the store should hold and does not is a difference.
+- Of a case that has fewer facts than its live verdict counted the rest is forgotten (rule E14): it is not judged, so that
+  retention is never a break. Where the live verdict was judged before they went, that is a difference, and said.
 - Memory is steady: a page of cases at a time, each case bounded by policy, RECHECKED_CASES kept for the end.
 """
 
@@ -32,6 +34,7 @@ from matching.policy import Policy
 from matching.verdict import parts
 from sinks.replays import PAGE_CASES, Live, Received, ReplayStore, Stored
 from streams.batch import Runs
+from streams.join import TOUCHED
 from streams.log_reader import LogRecord, LogSpan
 from streams.stored_progress import parse
 
@@ -40,8 +43,6 @@ SETTLE_S = 10.0
 SETTLE_PAUSE_S = 0.5
 RECHECKED_CASES = 10_000
 PAGE_RECORDS = 50_000
-TOUCHED = "case.touched"  # asks for a judgement, says nothing about the case
-
 State = Literal["identical", "different", "moving", "other_policy"]
 Place = tuple[str, int, int]  # topic, partition, offset
 
@@ -177,7 +178,7 @@ def _chunks(keys: list[str], size: int = 1_000) -> Iterator[list[str]]:
 def examined(store: ReplayStore, page: Page, basis: Basis, log: LogSpan | None) -> Iterator[Found]:
     """Each case of a page, in its order."""
     now_ms = store.now_ms()
-    stored_to = store.next_offsets() if page.records else {}
+    stored_to = store.next_offsets(log.topic_ids) if log is not None else {}
     live = store.live(page.keys)
     limit = basis.policy.limits.facts_per_case
     for key, facts in _by_case(page.keys, store.facts(page.keys)):
@@ -265,11 +266,21 @@ def _judged(gathered: Gathered, live: Live | None, basis: Basis, now_ms: int) ->
     except ValueError as error:
         gathered.oddities.append(f"the progress that it was judged with cannot be read: {error}")
         judged_at, progress = basis.asked_at, COMPLETE
+    if not gathered.case.is_over_limit:
+        gathered.case.forgotten = max(0, _facts_of(live) - gathered.case.count)
     raw, controls = parts(judge(gathered.case, basis.policy, judged_at, progress))
     state, why = _compared(gathered, live, raw, controls, basis, now_ms)
     before = live.raw if live is not None else None
     found = NONE if state in ("identical", "other_policy") else _changes(before, raw)
     return Found(gathered.case.key, state, why, judged_at, raw, controls, before, found)
+
+
+def _facts_of(live: Live | None) -> int:
+    """With how many facts it was judged: what is no longer there is forgotten, as it is to the worker (rule E14)."""
+    try:
+        return summary(live.raw).facts if live is not None else 0
+    except ValueError:
+        return 0
 
 
 def _compared(gathered: Gathered, live: Live | None, raw: bytes, controls: bytes, basis: Basis, now_ms: int) -> tuple[State, str]:  # fmt: skip
@@ -298,7 +309,7 @@ def _difference(gathered: Gathered, live: Live, raw: bytes, basis: Basis, unseen
         return "different", "what is stored is no verdict"
     if was.policy != basis.policy.hash:
         return "other_policy", was.policy
-    if gathered.case.count < was.facts:
+    if gathered.case.forgotten:
         return "different", f"{gathered.case.count} of the {was.facts} facts that the live verdict was judged with are there"  # fmt: skip
     if unseen_ms > 0:
         return "different", f"a fact has been there for {(now_ms - gathered.newest_ms) // 1000} s that the live verdict has not seen"  # fmt: skip
