@@ -378,6 +378,52 @@ def replay(
 
 
 @app.command()
+def backfill(
+    source: SourceName,
+    paths: RecordPaths,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    store: StoreUrl = DEFAULT_STORE,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of this load; after its source and records without it.")
+    ] = None,
+) -> None:
+    """Load files of years in bulk, and have their cases judged.
+
+    The same command goes on where it was cut off.
+
+    Example: tieout backfill stripe exports/2019 exports/2020
+    """
+    from sinks.client import StoreUnavailable
+    from sinks.replays import ReplayStore
+    from sources.records import SourceError
+    from sources.registry import SOURCES
+    from streams import backfill as bulk
+    from streams.doctor import Unreachable, reach, reach_broker
+    from streams.publisher import acknowledged
+    from streams.settings import Settings
+
+    if source not in SOURCES:
+        _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    with _mistakes(SourceError, Unreachable, StoreUnavailable, bulk.CannotLoad):
+        reach_broker(bootstrap)
+        books = ReplayStore(_migrated(reach(store)))
+        partitions = bulk.home_partitions(books, bootstrap)
+        with _progress("records looked at") as advance:
+            given = bulk.examine(SOURCES[source], paths, advance)
+        begun = bulk.begin(books, given, run, datetime.now(UTC), _say)
+        load = bulk.Load(books, begun, given.source, partitions, Settings().future_skew_s)
+        if load.is_done:
+            _say(f"run {begun.run} was complete already: nothing to do")
+            return
+        with _progress("records", given.count) as advance:
+            load.write(paths, advance)
+        with _progress("cases told to their workers") as advance, acknowledged(bootstrap, "tieout-backfill") as publish:
+            load.touch(publish, advance)
+    done = load.loaded()
+    _say(f"backfilled {done.records} records to {done.events} events of {done.cases} cases, {done.letters} dead letters (run {begun.run})")  # fmt: skip
+
+
+@app.command()
 def topics(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     partitions: Annotated[int, typer.Option(help="Of each new topic; joined topics need the same number.", min=1)] = 4,
