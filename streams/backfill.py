@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from canonical import ids, records
+from canonical import records
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from sinks.replays import ChunkRow, LoadRow, ReplayStore
@@ -40,6 +40,7 @@ CHUNK_RECORDS = 10_000
 TOUCH_CASES = 4_000
 PLACES_A_RECORD = 10_000
 MAX_RUN_CHARS = 64
+MAX_ENTITY_CHARS = 200
 
 Publish = Callable[[Sequence[Outbound]], None]  # returns when the broker has acknowledged all of them
 Advance = Callable[[int], None]
@@ -197,10 +198,10 @@ class Load:
 
     def _touched(self, key: str) -> Outbound:
         digest = blake2b(f"{self._run.run}|{key}".encode(), digest_size=16).hexdigest()
-        _, entity, _, ident = ids.parts(key)
+        entity = key.split(":")[1][:MAX_ENTITY_CHARS] or "-"  # as in the key: that is printable, whoever made it
         event = records.make(
-            "case.touched", id=f"tieout:backfill:{digest}", source="tieout/backfill", subject=key,
+            "case.touched", id=f"tieout:backfill:{digest}", source="tieout/backfill", subject=self._topic,
             time=self._run.started_at, correlationid=key,
-            data={"entity": entity, "document_id": ident, "reason": f"backfill {self._run.run}"},
+            data={"entity": entity, "document_id": self._topic, "reason": "facts were loaded in bulk"},
         )  # fmt: skip
         return Outbound(*records.record(event))

@@ -67,6 +67,7 @@ class LogSpan:
             self.topic_ids = dict.fromkeys(topics, "") | ids(bootstrap, topics)  # none on the embedded broker
             self.bounds = {tp: self._span(tp, since, until) for tp in self._partitions(topics)}
         except KafkaException as error:
+            self._consumer.close()
             raise LogError(f"the log cannot be read: {error.args[0].str()}") from None
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ class LogSpan:
         found = self._consumer.list_topics(timeout=TIMEOUT_S).topics
         missing = [topic for topic in topics if topic not in found]
         if missing:
-            raise LogError(f"topics are missing: {', '.join(missing)}")
+            raise LogError(f"topics are missing: {', '.join(missing)}; create them with: tieout topics")
         return [(topic, number) for topic in topics for number in sorted(found[topic].partitions)]
 
     def _span(self, tp: Place, since: Bound | None, until: Bound | None) -> tuple[int, int]:

@@ -84,7 +84,9 @@ def _basis(store: ReplayStore, asked: Asked, now: datetime) -> Basis:
             f"the live verdicts were judged under policy {next(iter(policies))}, loaded is {asked.policy.hash}: "
             "give theirs with --policy"
         )
-    return Basis(asked.policy, now, asked.as_of, is_what_if=asked.as_of is not None or (bool(policies) and not is_live))
+    return Basis(
+        asked.policy, now, asked.as_of, is_what_if=asked.as_of is not None or (asked.is_policy_given and not is_live)
+    )
 
 
 def _found(store: ReplayStore, asked: Asked, basis: Basis, advance: Callable[[int], None]) -> Iterator[Found]:

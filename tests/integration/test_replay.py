@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,39 @@ def test_a_case_that_moves_is_judged_again_at_the_end(store: Store) -> None:
         books.delete_facts_at(9_000)
 
     assert states(books.replayed(on_cases=judged_meanwhile)) == {key_of(1): "identical", key_of(2): "identical"}
+
+
+def test_more_moving_cases_than_are_kept_are_told_without_a_second_look(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = booked(store, *life(1), *life(2))
+    late_fact(books, 1)
+    late_fact(books, 2)
+    monkeypatch.setattr("streams.replay.RECHECKED_CASES", 1)
+
+    def judged_meanwhile(_cases: int) -> None:
+        books.delete_facts_at(9_000)
+
+    assert Counter(states(books.replayed(on_cases=judged_meanwhile)).values()) == {"identical": 1, "moving": 1}
+
+
+def test_history_that_was_forgotten_is_the_same_bytes_and_never_a_break(store: Store) -> None:
+    """Retention dropped facts, then the owner judged the case again without them (rule E14)."""
+    books = booked(store, *life(1))
+    books.delete_facts(key_of(1), "payments")
+
+    async def judged_again() -> None:
+        heir = books.rig.worker("heir")
+        await books.rig.assign(heir)
+        books.rig.kafka.send(document("invoice", 1))
+        await books.rig.settle(heir)
+
+    asyncio.run(judged_again())
+    (found,) = books.replayed(settle_s=0)
+    assert found.state == "identical"
+    assert b"history_incomplete" in found.controls
+    later = books.replayed(as_of=books.rig.clock.now + timedelta(days=400))
+    assert [(item.state, item.changes.opened) for item in later] == [("identical", ())]
 
 
 def test_verdicts_of_another_policy_are_told_apart(store: Store) -> None:

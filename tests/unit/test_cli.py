@@ -35,6 +35,8 @@ COMMANDS = (
     "verify",
     "doctor",
     "heartbeat",
+    "replay",
+    "backfill",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
@@ -335,7 +337,7 @@ def test_a_progress_bar_shows_on_a_terminal_only(books: Path, tmp_path: Path) ->
 def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) -> None:
     for command in (["send", "canonical", books], ["topics"], ["worker"], ["verify"]):
         assert "no Kafka broker at 127.0.0.1:1: nothing answers" in refusal(tieout(*command, env=NOBODY))
-    assert "nothing answers at 127.0.0.1:1" in refusal(tieout("migrate", env=NOBODY))
+    assert "nothing answers at 127.0.0.1:1" in refusal(tieout("migrate", "replay", "backfill", env=NOBODY))
     assert "unknown source" in refusal(tieout("send", "strype", books, env=NOBODY))
 
 
