@@ -5,6 +5,7 @@
 - `read_committed`. Offsets that hold no record (markers of transactions) are told apart: `holds` knows every place read.
 """
 
+import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from streams.ports import TopicPartition as Place
 from streams.topics import ids
 
 TIMEOUT_S = 20.0
-AT_ONCE = 2_000
+AT_ONCE, PATIENCE_S = 2_000, 0.1
 
 Bound = int | datetime
 
@@ -88,9 +89,12 @@ class LogSpan:
         left = {tp: end for tp, (start, end) in self.bounds.items() if start < end}
         self._runs = {tp: _Runs() for tp in left}
         self._consumer.assign([TopicPartition(*tp, self.bounds[tp][0]) for tp in left])
+        heard_s = time.monotonic()
         while left:
-            messages = self._consumer.consume(AT_ONCE, TIMEOUT_S)
-            if not messages:
+            messages = self._consumer.consume(AT_ONCE, PATIENCE_S)  # waits that long for the last of so many
+            if messages:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > TIMEOUT_S:
                 raise LogError(f"the broker gave nothing for {TIMEOUT_S:.0f} s")
             for message in messages:
                 yield from self._taken(message, left)
