@@ -347,14 +347,14 @@ def replay(
     from streams.doctor import Unreachable, reach, reach_broker
     from streams.files import CannotRead
     from streams.files import output as opened
-    from streams.log_reader import LogError
+    from streams.log import CannotRead as CannotReadLog
     from streams.replay_report import as_dict
 
     def told(found: Any) -> None:
         if found.state == "different":
             differences.write(json.dumps(as_dict(found)).encode() + b"\n")
 
-    mistakes = (replay_run.CannotReplay, LogError, Unreachable, StoreUnavailable, CannotRead)
+    mistakes = (replay_run.CannotReplay, CannotReadLog, Unreachable, StoreUnavailable, CannotRead)
     with _mistakes(*mistakes), opened(output or os.devnull) as differences, _progress("cases") as advance:
         books = ReplayStore(_migrated(reach(store)))
         if drop is not None:
@@ -364,7 +364,7 @@ def replay(
         if from_log:
             reach_broker(bootstrap)
         asked = replay_run.Asked(
-            _policy(policy), policy is not None, _time(as_of), replay_run.bound(since, "--from"),
+            _policy(policy), policy is not None, _time(as_of, "--as-of"), replay_run.bound(since, "--from"),
             replay_run.bound(until, "--to"), bootstrap if from_log else None, case, into,
         )  # fmt: skip
         report = replay_run.run(books, asked, datetime.now(UTC), told, advance)

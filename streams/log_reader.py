@@ -1,37 +1,18 @@
-"""A span of the canonical topics, read without a group: whoever works on them does not notice.
+"""A span of the canonical topics, as a replay reads it: from one bound to another, and which places held a record.
 
 - A bound is an offset of each partition, or a time: the first record appended at or after it. `until` is exclusive;
   without it a span ends where the log ended when reading began. What the log no longer has is not in the span.
-- `read_committed`. Offsets that hold no record (markers of transactions) are told apart: `holds` knows every place read.
+- `holds` knows every place read: offsets that hold no record (markers of transactions) are told apart.
 """
 
-import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
-
-from streams.ports import TopicPartition as Place
-from streams.topics import ids
-
-TIMEOUT_S = 20.0
-AT_ONCE, PATIENCE_S = 2_000, 0.1
+from streams.log import CannotRead, Log, LogRecord
+from streams.ports import TopicPartition
 
 Bound = int | datetime
-
-
-class LogError(Exception):
-    """The log could not be read; one sentence."""
-
-
-class LogRecord(NamedTuple):
-    topic: str
-    partition: int
-    offset: int
-    key: bytes
-    value: bytes
 
 
 class _Runs:
@@ -54,22 +35,23 @@ class _Runs:
 
 
 class LogSpan:
-    """From one bound to another of all partitions of some topics. Reading it once fills `holds`."""
+    """Raises CannotRead where the broker refuses or a topic is missing. Reading it once fills `holds`."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], since: Bound | None, until: Bound | None) -> None:
-        """Raises LogError where the broker refuses or a topic is missing."""
-        self._consumer = Consumer({
-            "bootstrap.servers": bootstrap, "group.id": "tieout-replay", "enable.auto.commit": False,
-            "isolation.level": "read_committed", "enable.partition.eof": True, "auto.offset.reset": "error",
-            "log_level": 0,
-        })  # fmt: skip
-        self._runs: dict[Place, _Runs] = {}
-        try:
-            self.topic_ids = dict.fromkeys(topics, "") | ids(bootstrap, topics)  # none on the embedded broker
-            self.bounds = {tp: self._span(tp, since, until) for tp in self._partitions(topics)}
-        except KafkaException as error:
-            self._consumer.close()
-            raise LogError(f"the log cannot be read: {error.args[0].str()}") from None
+    def __init__(self, log: Log, topics: Sequence[str], since: Bound | None, until: Bound | None) -> None:
+        self._log = log
+        counts = log.topics()
+        if missing := [topic for topic in topics if topic not in counts]:
+            raise CannotRead(f"topics are missing: {', '.join(missing)}; create them with: tieout topics")
+        self.topic_ids = dict.fromkeys(topics, "") | log.topic_ids(topics)  # none on the embedded broker
+        whole = log.bounds((topic, number) for topic in topics for number in range(counts[topic]))
+        ends = {tp: found.end for tp, found in whole.items()}
+        since_of = self._offsets({tp: found.start for tp, found in whole.items()}, ends, since)
+        until_of = self._offsets(ends, ends, until)
+        self.bounds = {
+            tp: (start := min(max(since_of[tp], found.start), found.end), max(start, min(until_of[tp], found.end)))
+            for tp, found in whole.items()
+        }
+        self._runs = {tp: _Runs() for tp in whole}
 
     def __len__(self) -> int:
         """Offsets in the span: at least as many as records."""
@@ -85,52 +67,16 @@ class LogSpan:
         return (topic, partition) in self._runs and offset in self._runs[topic, partition]
 
     def records(self) -> Iterator[LogRecord]:
-        """Every record of the span, each partition in its order. Raises LogError where the log ends before the span."""
-        left = {tp: end for tp, (start, end) in self.bounds.items() if start < end}
-        self._runs = {tp: _Runs() for tp in left}
-        self._consumer.assign([TopicPartition(*tp, self.bounds[tp][0]) for tp in left])
-        heard_s = time.monotonic()
-        while left:
-            messages = self._consumer.consume(AT_ONCE, PATIENCE_S)  # waits that long for the last of so many
-            if messages:
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > TIMEOUT_S:
-                raise LogError(f"the broker gave nothing for {TIMEOUT_S:.0f} s")
-            for message in messages:
-                yield from self._taken(message, left)
+        """Every record of the span, each partition in its order."""
+        for tp, (start, end) in self.bounds.items():
+            for chunk in self._log.records(tp, start, end):
+                for record in chunk:
+                    self._runs[tp].add(record.offset)
+                yield from chunk
 
-    def close(self) -> None:
-        self._consumer.close()
-
-    def _taken(self, message: Any, left: dict[Place, int]) -> Iterator[LogRecord]:
-        tp, offset, error = (message.topic(), message.partition()), message.offset(), message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            raise LogError(f"the log cannot be read: {error.str()}")
-        if tp not in left:
-            return
-        if error is None and offset < left[tp]:
-            self._runs[tp].add(offset)
-            yield LogRecord(*tp, offset, message.key() or b"", message.value() or b"")
-        if error is not None or offset + 1 >= left[tp]:
-            del left[tp]
-            self._consumer.incremental_unassign([TopicPartition(*tp)])
-
-    def _partitions(self, topics: Sequence[str]) -> list[Place]:
-        found = self._consumer.list_topics(timeout=TIMEOUT_S).topics
-        missing = [topic for topic in topics if topic not in found]
-        if missing:
-            raise LogError(f"topics are missing: {', '.join(missing)}; create them with: tieout topics")
-        return [(topic, number) for topic in topics for number in sorted(found[topic].partitions)]
-
-    def _span(self, tp: Place, since: Bound | None, until: Bound | None) -> tuple[int, int]:
-        first, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), timeout=TIMEOUT_S)
-        start = first if since is None else min(max(self._offset(tp, since, end), first), end)
-        stop = end if until is None else min(self._offset(tp, until, end), end)
-        return start, max(start, stop)
-
-    def _offset(self, tp: Place, bound: Bound, end: int) -> int:
+    def _offsets(self, given: dict[TopicPartition, int], ends: dict[TopicPartition, int], bound: Bound | None) -> dict[TopicPartition, int]:  # fmt: skip
+        if bound is None:
+            return given
         if isinstance(bound, int):
-            return bound
-        asked = TopicPartition(*tp, int(bound.timestamp() * 1000))
-        (found,) = self._consumer.offsets_for_times([asked], timeout=TIMEOUT_S)
-        return end if found.offset in (OFFSET_END, -1) else int(found.offset)
+            return dict.fromkeys(given, bound)
+        return {tp: ends[tp] if at is None else at for tp, at in self._log.offsets_at(given, bound).items()}

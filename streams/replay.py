@@ -35,7 +35,7 @@ from matching.verdict import parts
 from sinks.replays import PAGE_CASES, Live, Received, ReplayStore, Stored
 from streams.batch import Runs
 from streams.join import TOUCHED
-from streams.log_reader import LogRecord, LogSpan
+from streams.log_reader import LogSpan
 from streams.stored_progress import parse
 
 MOVING_MS = 60_000
@@ -102,9 +102,10 @@ def from_log(span: LogSpan, folder: Path, case: str | None = None, on_records: C
     wanted = case.encode() if case is not None else None
     for record in span.records():
         on_records(1)
-        if record.key == wanted if wanted is not None else _is_case(record.key):
+        key = record.key or b""
+        if key == wanted if wanted is not None else _is_case(key):
             place = b"%b %d %d " % (record.topic.encode(), record.partition, record.offset)
-            runs.add(record.key, place + _line(record))
+            runs.add(key, place + _line(record.value or b"", key))
     yield from _pages(runs)
 
 
@@ -113,11 +114,11 @@ def _is_case(key: bytes) -> bool:
     return is_case_key(key.decode(errors="replace"))
 
 
-def _line(record: LogRecord) -> bytes:
+def _line(raw: bytes, key: bytes) -> bytes:
     """A line feed outside of a text is only white space; inside of one it is no JSON, and must not become it."""
-    if b"\n" not in record.value:
-        return record.value
-    return record.value.replace(b"\n", b" ") if _event(record.value, record.key.decode()) else b""
+    if b"\n" not in raw:
+        return raw
+    return raw.replace(b"\n", b" ") if _event(raw, key.decode()) else b""
 
 
 def _pages(runs: Runs) -> Iterator[Page]:

@@ -8,6 +8,7 @@ import getpass
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from canonical.events import parse_time
 from canonical.ids import is_case_key
 from matching.policy import Policy
 from sinks.replays import Received, ReplayRow, ReplayStore, ShadowRow
+from streams.log import Log
 from streams.log_reader import Bound, LogSpan
 from streams.replay import Basis, Found, from_facts, from_log, replay
 from streams.replay_report import Report
@@ -53,7 +55,7 @@ def bound(text: str | None, option: str) -> Bound | None:
 
 
 def run(store: ReplayStore, asked: Asked, now: datetime, on_found: Callable[[Found], None], advance: Callable[[int], None]) -> Report:  # fmt: skip
-    """Replays; `on_found` is told of every case, `advance` of every case or record done. Raises CannotReplay, LogError."""
+    """Replays; `on_found` is told of every case, `advance` of every case or record done. Raises CannotReplay, CannotRead."""
     report = Report(_basis(store, asked, now))
     shadow = _Shadow(store, asked, report, now) if asked.into else None
     for found in _found(store, asked, report.basis, advance):
@@ -96,12 +98,11 @@ def _found(store: ReplayStore, asked: Asked, basis: Basis, advance: Callable[[in
         received = Received(asked.since, asked.until)
         yield from replay(store, from_facts(store, received, asked.case), basis, on_cases=advance)
         return
-    span = LogSpan(asked.bootstrap, JOINED, asked.since, asked.until)
-    try:
-        with tempfile.TemporaryDirectory(prefix="tieout-") as folder:
-            yield from replay(store, from_log(span, Path(folder), asked.case, advance), basis, span)
-    finally:
-        span.close()
+    with closing(Log(asked.bootstrap)) as log, tempfile.TemporaryDirectory(prefix="tieout-") as folder:
+        if not log.knows_times() and (isinstance(asked.since, datetime) or isinstance(asked.until, datetime)):
+            raise CannotReplay("the embedded broker looks nothing up by time: give offsets, or none")
+        span = LogSpan(log, JOINED, asked.since, asked.until)
+        yield from replay(store, from_log(span, Path(folder), asked.case, advance), basis, span)
 
 
 class _Shadow:

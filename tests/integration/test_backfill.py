@@ -235,6 +235,8 @@ def test_half_of_a_case_live_and_half_by_backfill_ties_out_as_one(
     assert books.backfill().returncode == 0
     trade.produce(books.kafka.bootstrap, iter(live[len(live) // 2 :]))
     assert books.settled(CASES, worker) == undisturbed(CASES)
+    proof = tieout("verify", "--bootstrap", books.kafka.bootstrap, "--store", books.store.url, "--wait", "30")
+    assert proof.returncode == 0, proof.stdout
     assert worker.stop() == 0
 
 

@@ -108,6 +108,8 @@ def test_what_the_store_lost_or_holds_beside_the_log_is_named(books: Books) -> N
 def test_the_log_does_not_notice_and_a_broker_that_is_away_is_said(books: Books) -> None:
     worker = books.filled(200)
     positions = "SELECT topic, partition, next_offset FROM positions FINAL ORDER BY ALL"
+    stored = "SELECT sum(next_offset) FROM positions FINAL WHERE topic NOT LIKE 'raw.%'"
+    wait_for(lambda: books.client.query(stored).first_row[0] == load.expected(200).events, "positions")
     before = books.client.query(positions).result_rows
     assert books.replayed("--from-log", "--into", "whole")["identical"] == 200
     assert books.client.query("SELECT count() FROM shadow_verdicts WHERE run = 'whole'").first_row[0] == 200

@@ -335,7 +335,13 @@ def test_a_progress_bar_shows_on_a_terminal_only(books: Path, tmp_path: Path) ->
 
 
 def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) -> None:
-    needing_a_broker = (["send", "canonical", books], ["topics"], ["worker"], ["verify"], ["backfill", "canonical", books])
+    needing_a_broker = (
+        ["send", "canonical", books],
+        ["topics"],
+        ["worker"],
+        ["verify"],
+        ["backfill", "canonical", books],
+    )
     for command in needing_a_broker:
         assert "no Kafka broker at 127.0.0.1:1: nothing answers" in refusal(tieout(*command, env=NOBODY))
     for command in (["migrate"], ["replay"]):
