@@ -10,7 +10,7 @@ from sinks.client import Client
 from sinks.migrate import FOLDER, MigrationError, migrate, pending
 from tests.fixtures_store import StoreProcess
 
-NAMES = ["0001_facts", "0002_verdicts", "0003_dead_letters", "0004_progress", "0005_completeness"]
+NAMES = ["0001_facts", "0002_verdicts", "0003_dead_letters", "0004_progress", "0005_completeness", "0007_shadow"]
 
 
 @pytest.fixture
