@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -331,6 +332,121 @@ def migrate(
 
 
 @app.command()
+def replay(
+    store: StoreUrl = DEFAULT_STORE,
+    from_log: Annotated[bool, typer.Option("--from-log", help="From Kafka's log, not from the facts.")] = False,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME|OFFSET", help="Appended (facts: stored) since; the beginning without it."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="TIME|OFFSET", help="Up to, exclusive; the end without it.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What would the verdicts be, as of this time.")
+    ] = None,
+    policy: PolicyFile = None,
+    into: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep the verdicts in shadow tables, under this name.")
+    ] = None,
+    case: Annotated[str | None, typer.Option(metavar="KEY", help="One case.")] = None,
+    drop: Annotated[str | None, typer.Option(metavar="NAME", help="Remove a run from the shadow tables.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Every difference, one JSON a line.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild verdicts beside the live ones and say how they differ.
+
+    Judged exactly as the live ones were they must be the same bytes, otherwise the exit code is 1. With another time or
+    policy it says what the verdicts would be.
+
+    Example: tieout replay --policy stricter.toml --into stricter
+    """
+    from sinks.client import StoreUnavailable
+    from sinks.replays import ReplayStore
+    from streams import replay_run
+    from streams.doctor import Unreachable, reach, reach_broker
+    from streams.files import CannotRead
+    from streams.files import output as opened
+    from streams.log import CannotRead as CannotReadLog
+    from streams.replay_report import as_dict
+
+    def told(found: Any) -> None:
+        if found.state == "different":
+            differences.write(json.dumps(as_dict(found)).encode() + b"\n")
+
+    mistakes = (replay_run.CannotReplay, CannotReadLog, Unreachable, StoreUnavailable, CannotRead)
+    with _mistakes(*mistakes), opened(output or os.devnull) as differences, _progress("cases") as advance:
+        books = ReplayStore(_migrated(reach(store)))
+        if drop is not None:
+            replay_run.drop(books, drop)
+            _say(f"run {drop} is removed")
+            return
+        if from_log:
+            reach_broker(bootstrap)
+        asked = replay_run.Asked(
+            _policy(policy), policy is not None, _time(as_of, "--as-of"), replay_run.bound(since, "--from"),
+            replay_run.bound(until, "--to"), bootstrap if from_log else None, case, into,
+        )  # fmt: skip
+        report = replay_run.run(books, asked, datetime.now(UTC), told, advance)
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        typer.echo("\n".join(report.lines()), nl=any(report.lines()))
+    _say(report.sentence())
+    if report.states["different"] and not report.basis.is_what_if:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@app.command()
+def backfill(
+    source: SourceName,
+    paths: RecordPaths,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    store: StoreUrl = DEFAULT_STORE,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of this load; after its source and records without it.")
+    ] = None,
+) -> None:
+    """Load files of years in bulk, and have their cases judged.
+
+    The same command goes on where it was cut off.
+
+    Example: tieout backfill stripe exports/2019 exports/2020
+    """
+    from sinks.client import StoreUnavailable
+    from sinks.replays import ReplayStore
+    from sources.records import SourceError
+    from sources.registry import SOURCES
+    from streams import backfill as bulk
+    from streams.doctor import Unreachable, reach, reach_broker
+    from streams.publisher import acknowledged
+    from streams.settings import Settings
+
+    if source not in SOURCES:
+        _cannot(f"unknown source {source!r}; known are {', '.join(SOURCES)}")
+    with _mistakes(SourceError, Unreachable, StoreUnavailable, bulk.CannotLoad):
+        reach_broker(bootstrap)
+        books = ReplayStore(_migrated(reach(store)))
+        partitions = bulk.home_partitions(books, bootstrap)
+        with _progress("records looked at") as advance:
+            given = bulk.examine(SOURCES[source], paths, advance)
+        begun = bulk.begin(books, given, run, datetime.now(UTC), _say)
+        load = bulk.Load(books, begun, given.source, partitions, Settings().future_skew_s)
+        if load.is_done:
+            _say(f"run {begun.run} was complete already: nothing to do")
+            return
+        with _progress("records", given.count) as advance:
+            load.write(paths, advance)
+        with _progress("cases told to their workers") as advance, acknowledged(bootstrap, "tieout-backfill") as publish:
+            load.touch(publish, advance)
+    done = load.loaded()
+    _say(f"backfilled {done.records} records to {done.events} events of {done.cases} cases, {done.letters} dead letters (run {begun.run})")  # fmt: skip
+
+
+@app.command()
 def topics(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     partitions: Annotated[int, typer.Option(help="Of each new topic; joined topics need the same number.", min=1)] = 4,
@@ -637,7 +753,6 @@ def generate(
 
     Example: tieout generate --rate 50
     """
-    from datetime import UTC, datetime
 
     from company.live import live
     from streams import sender
@@ -781,6 +896,17 @@ def _time(text: str | None, option: str) -> Any:
         return parse_time(text)
     except ValueError:
         _cannot(f"{option} {text!r} is no RFC 3339 time; write it like 2026-03-31T23:59:59Z")
+
+
+def _migrated(client: Any) -> Any:
+    """The client of a store that has all tables."""
+    from sinks.migrate import MigrationError, pending
+
+    with _mistakes(MigrationError):
+        lacking = pending(client)
+    if lacking:
+        _cannot(f"the store lacks {', '.join(lacking)}: run tieout migrate")
+    return client
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from canonical.dead_letters import DeadLetter
+from canonical.events import EARLIEST
 from canonical.structs import RecordError, admit, decode
 from matching.case import Case
 from matching.judge import judge
@@ -38,25 +39,24 @@ def reconcile(
 ) -> Iterator[bytes]:
     """Verdicts as JSON, one a case. Without `as_of` they are as of the latest event's time."""
     with tempfile.TemporaryDirectory(prefix="tieout-") as folder:
-        runs = _Runs(Path(folder), run_bytes)
+        runs, latest = Runs(Path(folder), run_bytes), EARLIEST
         for number, line in enumerate(lines, 1):
             record = line.strip().replace(b"\n", b" ")  # inside JSON a line feed is only white space
             if record:
-                _take(record, number, runs, on_dead_letter)
-        now = as_of or runs.latest
-        if now is None:
-            return
+                latest = max(latest, _take(record, number, runs, on_dead_letter))
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
-            yield _verdict(key, keyed, policy, now)
+            yield _verdict(key, keyed, policy, as_of or latest)
 
 
-def _take(record: bytes, number: int, runs: "_Runs", on_dead_letter: OnDeadLetter) -> None:
+def _take(record: bytes, number: int, runs: "Runs", on_dead_letter: OnDeadLetter) -> datetime:
+    """Returns the event's time."""
     try:
         event = admit(record)
     except RecordError as error:
         on_dead_letter(number, record, _letter(record, error))
-        return
-    runs.add(event.correlationid.encode(), record, event.time)
+        return EARLIEST
+    runs.add(event.correlationid.encode(), record)
+    return event.time
 
 
 def _letter(record: bytes, error: RecordError) -> DeadLetter:
@@ -72,20 +72,17 @@ def _verdict(key: bytes, keyed: Iterable[Keyed], policy: Policy, now: datetime) 
     return encode(judge(case, policy, now))
 
 
-class _Runs:
-    """Records sorted by case key: the last run in memory, earlier ones in files."""
+class Runs:
+    """Records sorted by case key: the last run in memory, earlier ones in files. A record holds no line feed."""
 
-    def __init__(self, folder: Path, run_bytes: int) -> None:
-        self.latest: datetime | None = None
+    def __init__(self, folder: Path, run_bytes: int = RUN_BYTES) -> None:
         self._folder = folder
         self._run_bytes = run_bytes
         self._run: list[Keyed] = []
         self._size = 0
         self._files: list[Path] = []
 
-    def add(self, key: bytes, record: bytes, time: datetime) -> None:
-        if self.latest is None or time > self.latest:
-            self.latest = time
+    def add(self, key: bytes, record: bytes) -> None:
         self._run.append((key, record))
         self._size += len(key) + len(record) + _OVERHEAD_BYTES
         if self._size > self._run_bytes:

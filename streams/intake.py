@@ -8,7 +8,7 @@ A raw topic is named `raw.<source>`; anybody writes it, with any key. What comes
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from canonical.dead_letters import DeadLetter
@@ -34,12 +34,16 @@ def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, 
     mapped = map_record(source, raw.value or b"", trace)
     if isinstance(mapped, DeadLetter):
         return mapped
-    latest = from_millis(raw.timestamp) + future_skew
-    for event in mapped:
+    return dated_ahead(mapped, from_millis(raw.timestamp) + future_skew) or mapped
+
+
+def dated_ahead(events: tuple[Event, ...], latest: datetime) -> DeadLetter | None:
+    """The dead letter of a record one of whose events happened, or was booked, after `latest`."""
+    for event in events:
         told = max(event.time, event.data.recorded_at or event.time)
         if told > latest:
             return DeadLetter("mapping", f"event dated {told.isoformat()}, after its arrival: a clock is wrong")
-    return mapped
+    return None
 
 
 def outbound(events: tuple[Event, ...]) -> Iterator[Outbound]:

@@ -8,7 +8,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -57,6 +58,16 @@ class _Delivery:
             self.done.set_exception(KafkaException(self.error))
         else:
             self.done.set_result(None)
+
+
+@contextmanager
+def acknowledged(bootstrap: str, client: str) -> Iterator[Callable[[Sequence[Outbound]], None]]:
+    """For callers without an event loop: a function that publishes and returns when all of it is acknowledged."""
+    publisher = Publisher(bootstrap, client)
+    try:
+        yield lambda messages: asyncio.run(publisher.publish(messages))
+    finally:
+        publisher.close()
 
 
 class Publisher:

@@ -17,6 +17,7 @@ NAMES = [
     "0004_progress",
     "0005_completeness",
     "0006_dead_letter_actions",
+    "0007_shadow",
 ]
 
 

@@ -36,6 +36,8 @@ COMMANDS = (
     "doctor",
     "heartbeat",
     "dlq",
+    "replay",
+    "backfill",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
@@ -334,9 +336,17 @@ def test_a_progress_bar_shows_on_a_terminal_only(books: Path, tmp_path: Path) ->
 
 
 def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) -> None:
-    for command in (["send", "canonical", books], ["topics"], ["worker"], ["verify"]):
+    needing_a_broker = (
+        ["send", "canonical", books],
+        ["topics"],
+        ["worker"],
+        ["verify"],
+        ["backfill", "canonical", books],
+    )
+    for command in needing_a_broker:
         assert "no Kafka broker at 127.0.0.1:1: nothing answers" in refusal(tieout(*command, env=NOBODY))
-    assert "nothing answers at 127.0.0.1:1" in refusal(tieout("migrate", env=NOBODY))
+    for command in (["migrate"], ["replay"]):
+        assert "nothing answers at 127.0.0.1:1" in refusal(tieout(*command, env=NOBODY))
     assert "unknown source" in refusal(tieout("send", "strype", books, env=NOBODY))
 
 

@@ -1,0 +1,4 @@
+DROP TABLE IF EXISTS backfill_chunks SYNC;
+DROP TABLE IF EXISTS backfills SYNC;
+DROP TABLE IF EXISTS replays SYNC;
+DROP TABLE IF EXISTS shadow_verdicts SYNC;
