@@ -301,12 +301,11 @@ class Auditor:
     def _check_first_seen(self, key: str, row: Any) -> None:
         """What the store held when an epoch was claimed, and what that epoch said before, its owner must keep."""
         known, claimed = self._first_seen[key], self._claimed[row.partition, row.epoch]
-        before = [(epoch, at) for at, epoch, place in known if place <= claimed and epoch < row.epoch]
-        kept = [at for at, epoch, _ in known if epoch == row.epoch] or [
-            at for _, at in [max(before, default=(0, None))]
-        ]
-        if kept[0] not in (None, row.first_seen):
-            self.breaks(f"first_seen of {key} changed from {kept[0]} to {row.first_seen}")
+        own = {at for at, epoch, _ in known if epoch == row.epoch}
+        newest = max((epoch for _, epoch, place in known if place <= claimed and epoch < row.epoch), default=None)
+        loaded = {at for at, epoch, _ in known if newest is not None and newest <= epoch < row.epoch}
+        if (own or loaded) and row.first_seen not in (own or loaded):
+            self.breaks(f"first_seen of {key} changed from {sorted(own or loaded)} to {row.first_seen}")
         if all(epoch != row.epoch for _, epoch, _ in known):
             self._places += 1
             known.append((row.first_seen, row.epoch, self._places))

@@ -164,7 +164,11 @@ class Simulation:
     async def _settled(self) -> bool:
         """Waits until nothing changes any more. Notes it as a problem where that does not come."""
         interval_s = self.settings["flush_interval_s"] + 1.0
-        settled_s = SETTLED_S + 3 * self.settings["progress_interval_s"] + 2 * world.HEARTBEAT_S * self.world.is_marked
+        settled_s = (
+            SETTLED_S
+            + 3 * (self.settings["progress_interval_s"] + 2 * interval_s)
+            + 2 * world.HEARTBEAT_S * self.world.is_marked
+        )
         quiet, before = 0, -1
         for _ in range(int(HEALS_WITHIN_S / interval_s)):
             await asyncio.sleep(interval_s)
