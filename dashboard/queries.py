@@ -258,6 +258,23 @@ GROUP BY topic
 ORDER BY topic
 """)
 
+# A row a source: up to when all that its topic held has been read, and when its last record (or mark) was appended.
+SOURCES = Question("""
+SELECT
+    replaceOne(read.topic, 'raw.', '') AS source,
+    min(complete_to) AS complete_to,
+    greatest(0, dateDiff('millisecond', complete_to, now64(6, 'UTC'))) / 1000 AS behind_s,
+    nullIf(max(appended_at), toDateTime64(0, 6, 'UTC')) AS last_record_at,
+    dateDiff('millisecond', last_record_at, now64(6, 'UTC')) / 1000 AS silent_s,
+    sum(read.lag) AS lag,
+    any(lost.offsets) AS lost_offsets,
+    multiIf(lost_offsets > 0, 'lost', lag > 0, 'behind', behind_s > 15, 'not_read', 'current') AS state
+FROM (SELECT topic, complete_to, appended_at, lag FROM positions FINAL WHERE startsWith(topic, 'raw.')) AS read
+LEFT JOIN (SELECT topic, sum(to_offset - from_offset) AS offsets FROM gaps FINAL GROUP BY topic) AS lost USING (topic)
+GROUP BY read.topic
+ORDER BY source
+""")
+
 # A page of letters with what became of each; their bytes are read for that page alone.
 DEAD_LETTERS_CHOSEN = Question("""
 WITH page AS

@@ -36,12 +36,16 @@ LETTER_STATES = {
     "open": ("break", "Open"), "replayed": ("pending", "Replayed"), "resolved": ("ok", "Resolved"), "parked": ("quiet", "Parked"),
     "discarded": ("quiet", "Discarded"),
 }  # fmt: skip
+SOURCE_STATES = {
+    "current": ("ok", "Current"), "behind": ("pending", "Behind"), "not_read": ("break", "Not read"), "lost": ("break", "Records lost"),
+}  # fmt: skip
 STEPS = {"event": "Event happened → visible", "first_seen": "Case first seen → visible", "judged": "Judged → visible"}
 
 
 class Known(NamedTuple):
     fast: list[Row]
     minutes: list[Row]
+    sources: list[Row]
     positions: list[Row]
     pages: int
     letter_classes: list[Row]
@@ -53,6 +57,7 @@ def load(page: int) -> Known:
     return Known(
         ask(queries.HOW_FAST, window_s=LATENCY_WINDOW_S),
         ask(queries.VERDICTS_PER_MINUTE, minutes=MINUTES),
+        ask(queries.SOURCES),
         ask(queries.POSITIONS),
         -(-sum(row["records"] for row in classes) // LETTERS_A_PAGE),
         classes,
@@ -72,6 +77,7 @@ def draw(known: Known) -> None:
         show(latency_panel(known.fast))
         show(minutes_panel(known.minutes))
     with right:
+        show(sources_panel(known.sources))
         show(positions_panel(known.positions))
     show(letters_panel(known.letter_classes, known.letters))
     if known.pages > 1:
@@ -118,6 +124,22 @@ def minutes_panel(rows: list[Row]) -> Html:
 
 def clock(row: Row) -> str:
     return clock_text(row["minute"], zone())
+
+
+def sources_panel(rows: list[Row]) -> Html:
+    """Idle is told from stopped by the last record: a source with marks has one at least every `heartbeat_s`."""
+    columns = (Column("Source"), Column("State"), Column("Complete up to", "number"), Column("Last record", "number"))
+    cells = [
+        (
+            row["source"],
+            state_chip(SOURCE_STATES, row["state"]),
+            fill('<span title="{} offsets behind, {} lost">{} ago</span>', count(row["lag"]), count(row["lost_offsets"]), age_text(row["behind_s"])),
+            NOTHING if row["silent_s"] is None else f"{age_text(row['silent_s'])} ago",
+        )
+        for row in rows
+    ]  # fmt: skip
+    body = table(columns, cells, empty="No worker has read a source yet.", label="Sources")
+    return panel("Sources", body, "what each has sent has been read")
 
 
 def positions_panel(rows: list[Row]) -> Html:

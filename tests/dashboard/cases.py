@@ -257,8 +257,29 @@ def fill(client: Client, now: datetime) -> list[Case]:
     client.insert(
         "epochs", [[partition, 1, "worker-a"] for partition in range(4)], column_names=["partition", "epoch", "worker"]
     )
+    write_sources(client, now)
     write_dead_letters(client, now)
     return cases
+
+
+def write_sources(client: Client, now: datetime) -> None:
+    """One that is read to its end, one that is behind, one that nobody reads any more, one whose log dropped records."""
+    names = ["topic", "partition", "next_offset", "epoch", "seq", "flushed_at", "lag", "complete_to", "appended_at"]
+    long_ago, fresh = now - timedelta(hours=3), now + timedelta(hours=1)
+    never = datetime(1970, 1, 1, tzinfo=UTC)
+    told = {
+        "stripe": (0, fresh, long_ago),
+        "billing": (7, long_ago, long_ago),
+        "erp": (0, long_ago, now),
+        "bank": (0, fresh, never),
+    }
+    rows = [
+        [f"raw.{source}", partition, 10, 1, 91, now, lag, complete_to, last]
+        for source, (lag, complete_to, last) in told.items()
+        for partition in range(2)
+    ]
+    client.insert("positions", rows, column_names=names)
+    client.insert("gaps", [["raw.bank", "id", 1, 3, 8, "worker-a", now]])
 
 
 def write_cases(client: Client, cases: Sequence[Case], epoch: int = 1, first_seq: int = 1) -> None:

@@ -435,15 +435,25 @@ def test_back_undoes_a_filter(company: Dashboard, visit: Visit) -> None:
 
 def test_every_partition_is_on_the_operations_page(company: Dashboard, visit: Visit) -> None:
     visit.page.goto(f"{company.url}/operations")
-    shown(visit.page, "4 topics, 16 partitions")
+    shown(visit.page, "8 topics, 24 partitions")
     offsets = visit.page.get_by_role("table", name="Positions").locator(".offsets span")
-    expect(offsets).to_have_count(16)
+    expect(offsets).to_have_count(24)
     expect(offsets.nth(2)).to_have_attribute("title", re.compile("^partition 2: lag 3, .*epoch 1, worker worker-a$"))
-    sheet = visit.page.locator(".panel", has_text="16 partitions").last
+    sheet = visit.page.locator(".panel", has_text="24 partitions").last
     hidden_px = sheet.evaluate(
         "sheet => Math.max(0, ...[...sheet.querySelectorAll('*')].map(e => e.tagName == 'DIV' ? e.scrollHeight - e.clientHeight : 0))"
     )
     assert hidden_px == 0
+
+
+def test_operations_tell_a_source_that_is_behind_from_one_that_is_idle_or_not_read(
+    company: Dashboard, visit: Visit
+) -> None:
+    visit.page.goto(f"{company.url}/operations")
+    rows = visit.page.get_by_role("table", name="Sources").get_by_role("row")
+    for source, state in (("bank", "Records lost"), ("billing", "Behind"), ("erp", "Not read"), ("stripe", "Current")):
+        expect(rows.filter(has_text=source)).to_contain_text(state)
+    expect(rows.filter(has_text="stripe")).to_contain_text("3.0 h ago")
 
 
 def test_operations_say_what_was_done_about_a_dead_letter_by_whom_and_why(
