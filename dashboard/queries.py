@@ -264,7 +264,7 @@ SELECT
     replaceOne(read.topic, 'raw.', '') AS source,
     min(complete_to) AS complete_to,
     greatest(0, dateDiff('millisecond', complete_to, now64(6, 'UTC'))) / 1000 AS behind_s,
-    nullIf(max(appended_at), toDateTime64(0, 6, 'UTC')) AS last_record_at,
+    maxOrNullIf(appended_at, appended_at > '1990-01-01 00:00:00') AS last_record_at,  -- that day: no record yet
     dateDiff('millisecond', last_record_at, now64(6, 'UTC')) / 1000 AS silent_s,
     sum(read.lag) AS lag,
     any(lost.offsets) AS lost_offsets,

@@ -266,7 +266,7 @@ def write_sources(client: Client, now: datetime) -> None:
     """One that is read to its end, one that is behind, one that nobody reads any more, one whose log dropped records."""
     names = ["topic", "partition", "next_offset", "epoch", "seq", "flushed_at", "lag", "complete_to", "appended_at"]
     long_ago, fresh = now - timedelta(hours=3), now + timedelta(hours=1)
-    never = datetime(1970, 1, 1, tzinfo=UTC)
+    never = datetime(1990, 1, 1, tzinfo=UTC)  # streams.positions.BEGINNING
     told = {
         "stripe": (0, fresh, long_ago),
         "billing": (7, long_ago, long_ago),

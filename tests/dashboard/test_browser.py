@@ -454,6 +454,7 @@ def test_operations_tell_a_source_that_is_behind_from_one_that_is_idle_or_not_re
     for source, state in (("bank", "Records lost"), ("billing", "Behind"), ("erp", "Not read"), ("stripe", "Current")):
         expect(rows.filter(has_text=source)).to_contain_text(state)
     expect(rows.filter(has_text="stripe")).to_contain_text("3.0 h ago")
+    expect(rows.filter(has_text="bank").get_by_role("cell").last).to_have_text("–")
 
 
 def test_operations_say_what_was_done_about_a_dead_letter_by_whom_and_why(
