@@ -16,7 +16,6 @@ damaged records and no others; no worker stopped because an invariant broke; `ti
 
 import argparse
 import random
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,18 +27,18 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from benchmarks.cluster import cluster
 from canonical.dead_letters import DeadLetter
 from company.business import Delivery, simulate
 from company.compare import compare
 from company.faults import FaultRates
 from company.truth import Truth
 from sinks.client import Client
-from sinks.migrate import migrate
 from sources.registry import SOURCES, map_record
 from streams import topics
 from streams.app import EXIT_BROKEN
 from streams.publisher import producer_config
-from tests.fixtures_kafka import Kafka, start_kafka
+from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
 from tests.fixtures_worker import WorkerProcess, verified
 
@@ -281,17 +280,16 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--workers", type=int, default=3)
     given = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tieout-chaos-") as name:
-        folder = Path(name)
-        kafka, store = start_kafka(folder / "kafka"), StoreProcess(folder / "store").start()
-        try:
-            migrate(store.client())
-            outcome = run(
-                folder, kafka, store, cases=given.cases, faults=given.faults, seed=given.seed, workers=given.workers
-            )
-        finally:
-            store.kill()
-            kafka.kill()
+    with cluster(PARTITIONS, pinned=False) as found:
+        outcome = run(
+            found.folder,
+            found.kafka,
+            found.store,
+            cases=given.cases,
+            faults=given.faults,
+            seed=given.seed,
+            workers=given.workers,
+        )
     print(outcome)
     print("\n".join(outcome.differences[:10] + outcome.broken[:3]))
     raise SystemExit(0 if outcome.is_exact else 1)

@@ -11,8 +11,6 @@ JSON. They go to their raw topic, and canonical ones straight to their own topic
 import argparse
 import json
 import random
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,17 +19,17 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, Producer
 
+from benchmarks.cluster import cluster
 from canonical.dead_letters import DeadLetter
 from canonical.records import record
 from company.business import simulate
 from company.faults import FaultRates
 from company.truth import Truth
 from sinks.client import Client
-from sinks.migrate import migrate
 from sources.registry import SOURCES, map_record
 from streams import topics
 from streams.publisher import producer_config
-from tests.fixtures_kafka import Kafka, start_kafka
+from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
 from tests.fixtures_worker import WorkerProcess, verified
 
@@ -213,16 +211,9 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--workers", type=int, default=1)
     given = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tieout-fuzz-") as name:
-        folder = Path(name)
-        kafka, store = start_kafka(folder / "kafka"), StoreProcess(folder / "store").start()
-        try:
-            migrate(store.client())
-            print(run(folder, kafka, store, count=given.records, seed=given.seed, workers=given.workers))
-        finally:
-            store.kill()
-            kafka.kill()
+    with cluster(partitions=4, pinned=False) as found:
+        print(run(found.folder, found.kafka, found.store, count=given.records, seed=given.seed, workers=given.workers))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
