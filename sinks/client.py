@@ -15,7 +15,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import md5
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -198,10 +198,10 @@ class Store:
         """The next deadlines of a partition's open cases at or after `since`, in order."""
         query = (
             "SELECT toUnixTimestamp64Micro(assumeNotNull(next_deadline)) AS micros, case_key FROM open_cases FINAL "
-            f"WHERE partition = {int(partition)} AND next_deadline >= fromUnixTimestamp64Micro({_micros(since)}) "
+            f"WHERE partition = {int(partition)} AND next_deadline >= fromUnixTimestamp64Micro({native.micros(since)}) "
             f"ORDER BY micros, case_key LIMIT {int(limit)}"
         )
-        return [(_from_micros(micros), key) for micros, key in self._query(query)]
+        return [(native.from_micros(micros), key) for micros, key in self._query(query)]
 
     def awaiting(self, partition: int, source: str, limit: int) -> list[tuple[datetime, str]]:
         """Open cases of a partition that wait for `source`, by up to when it must be complete, the earliest first."""
@@ -210,7 +210,7 @@ class Store:
             f"ARRAY JOIN awaiting AS awaited WHERE partition = {int(partition)} AND awaited.source = {{source:String}} "
             f"ORDER BY micros, case_key LIMIT {int(limit)}"
         )
-        return [(_from_micros(micros), key) for micros, key in self._query(query, {"source": source})]
+        return [(native.from_micros(micros), key) for micros, key in self._query(query, {"source": source})]
 
     def judged_otherwise(self, partition: int, policy: str, limit: int) -> list[str]:
         """Open cases of a partition whose verdict came from another policy than this one."""
@@ -244,7 +244,7 @@ class Store:
         )
         rows = self._query(f"SELECT {', '.join(columns)} FROM positions FINAL WHERE {where}", parameters)
         found = (dict(zip(PositionRow._fields, row, strict=True)) for row in rows)
-        return [PositionRow(**row | {name: _from_micros(row[name]) for name in _POSITION_TIMES}) for row in found]
+        return [PositionRow(**row | {name: native.from_micros(row[name]) for name in _POSITION_TIMES}) for row in found]
 
     def known_letters(self, places: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
         """Those of these (topic, partition, offset) at which a dead letter's original lies."""
@@ -320,7 +320,6 @@ _VERDICT_COLUMNS = VerdictRow._fields
 _POSITION_TIMES = ("flushed_at", "complete_to", "appended_at", "judged_to")
 _DEAD_LETTER_COLUMNS = tuple("class" if name == "failure_class" else name for name in DeadLetterRow._fields)
 _SLICE_ROWS = 50_000
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 def _client(parts: Any, database: str, replicated: bool, answer_timeout_s: int) -> Client:
@@ -386,19 +385,11 @@ def key_hash(case_key: str) -> int:
     return int.from_bytes(md5(case_key.encode(), usedforsecurity=False).digest()[:8], "big")
 
 
-def _micros(value: datetime) -> int:
-    return (value - _EPOCH) // _MICROSECOND
-
-
-def _from_micros(value: int) -> datetime:
-    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
-
-
 def _stub(
     case_key: str, first_seen_ms: int, next_deadline_us: int | None, outcome: str, digest: int, facts: int
 ) -> Stub:
-    deadline = None if next_deadline_us is None else _from_micros(next_deadline_us)
-    return Stub(case_key, _from_micros(first_seen_ms * 1000), deadline, outcome, digest, facts)
+    deadline = None if next_deadline_us is None else native.from_micros(next_deadline_us)
+    return Stub(case_key, native.from_micros(first_seen_ms * 1000), deadline, outcome, digest, facts)
 
 
 def _slices(rows: Sequence[Result]) -> Iterator[Sequence[Result]]:

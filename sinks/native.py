@@ -66,9 +66,18 @@ def uint64(values: Iterable[int]) -> Pieces:
     return (array("Q", values).tobytes(),)
 
 
+def micros(moment: datetime) -> int:
+    """Unix microseconds of an aware time, without a float between."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(value: int) -> datetime:
+    return _EPOCH + value * _MICROSECOND
+
+
 def microseconds(values: Iterable[datetime]) -> Pieces:
     """For DateTime64(6)."""
-    return (array("q", [(value - _EPOCH) // _MICROSECOND for value in values]).tobytes(),)
+    return (array("q", map(micros, values)).tobytes(),)
 
 
 FEW = "LowCardinality(String)"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sinks import native
-from sinks.client import LOOKUP_KEYS, READ_SETTINGS, Store, _from_micros, _quoted
+from sinks.client import LOOKUP_KEYS, READ_SETTINGS, Store, _quoted
 
 PAGE_CASES = LOOKUP_KEYS
 SCAN_SETTINGS = {name: value for name, value in READ_SETTINGS.items() if name != "priority"} | {
@@ -129,7 +129,7 @@ class ReplayStore(Store):
         )
         formats = {"raw": "bytes", "controls": "bytes"}
         for key, raw, controls, judged_us, *rest in self._scan(query, formats=formats):
-            found[key] = Live(raw, controls, _from_micros(judged_us), *rest)
+            found[key] = Live(raw, controls, native.from_micros(judged_us), *rest)
         return found
 
     def facts(self, keys: Sequence[str]) -> Iterator[tuple[str, Stored]]:

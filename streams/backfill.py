@@ -10,9 +10,7 @@
 - Memory is that of one chunk.
 """
 
-import getpass
 import json
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -31,15 +29,16 @@ from sources.registry import Source
 from streams import topics
 from streams.dead_letters import MAX_REASON_CHARS
 from streams.intake import dated_ahead
+from streams.join import TOUCHED
 from streams.partitioner import partition_of
 from streams.ports import Outbound
+from streams.run_names import objection, starter
 from streams.topics import JOINED
 
 TOPIC_PREFIX = "backfill."
 CHUNK_RECORDS = 10_000
 TOUCH_CASES = 4_000
 PLACES_A_RECORD = 10_000
-MAX_RUN_CHARS = 64
 MAX_ENTITY_CHARS = 200
 
 Publish = Callable[[Sequence[Outbound]], None]  # returns when the broker has acknowledged all of them
@@ -96,8 +95,8 @@ def home_partitions(store: ReplayStore, bootstrap: str) -> int:
 def begin(store: ReplayStore, given: Input, name: str | None, now: datetime, tell: Callable[[str], None]) -> LoadRow:
     """The run of this input: as stored, or a new one. Raises CannotLoad."""
     run = name or f"{given.source.name}-{given.digest[:12]}"
-    if not run.replace("-", "").replace("_", "").isalnum() or len(run) > MAX_RUN_CHARS:
-        raise CannotLoad(f"a run's name is letters, digits, - and _, at most {MAX_RUN_CHARS}, not {run!r}")
+    if (reason := objection(run)) is not None:
+        raise CannotLoad(reason)
     paths = json.dumps([str(Path(path).resolve()) for path in given.paths])
     known = store.load_of(run)
     if known is not None and known.digest != given.digest:
@@ -105,7 +104,7 @@ def begin(store: ReplayStore, given: Input, name: str | None, now: datetime, tel
     if known is None:
         for other in store.loads_of(given.source.name, paths)[:1]:
             tell(f"these paths held other records in run {other.run}: this is another run; what both hold counts once")
-        known = LoadRow(run, "running", given.source.name, given.digest, paths, now, f"{getpass.getuser()}@{socket.gethostname()}")  # fmt: skip
+        known = LoadRow(run, "running", given.source.name, given.digest, paths, now, starter())
         store.write_load(known)
     return known
 
@@ -200,7 +199,7 @@ class Load:
         digest = blake2b(f"{self._run.run}|{key}".encode(), digest_size=16).hexdigest()
         entity = key.split(":")[1][:MAX_ENTITY_CHARS] or "-"  # as in the key: that is printable, whoever made it
         event = records.make(
-            "case.touched", id=f"tieout:backfill:{digest}", source="tieout/backfill", subject=self._topic,
+            TOUCHED, id=f"tieout:backfill:{digest}", source="tieout/backfill", subject=self._topic,
             time=self._run.started_at, correlationid=key,
             data={"entity": entity, "document_id": self._topic, "reason": "facts were loaded in bulk"},
         )  # fmt: skip

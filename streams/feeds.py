@@ -16,13 +16,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from matching.clock import Progress
 from matching.policy import Feed
 from sinks.rows import PositionRow
 from streams.ports import TopicPartition
 from streams.positions import BEGINNING
+from streams.stored_progress import encode, parse
 from streams.topics import raw_topic
 
 STALLED = timedelta(seconds=60)
@@ -35,7 +34,7 @@ class Feeds:
     def __init__(self, feeds: Mapping[str, Feed], sources: Sequence[str], proven: Iterable[str] = ()) -> None:
         self._feeds = feeds
         self._topics = {name: [raw_topic(source) for source in feed.sources or sources] for name, feed in feeds.items()}
-        before = [_decoded(text) for text in proven]
+        before = [parse(text).complete_to for text in proven]
         self.complete_to = {
             name: min((each.get(name, BEGINNING) for each in before), default=BEGINNING) for name in feeds
         }
@@ -77,7 +76,7 @@ class Feeds:
 
     def proven(self) -> str:
         """As stored beside verdicts and positions: times by feed."""
-        return msgspec.json.encode(self.complete_to).decode()
+        return encode(self.progress())
 
     def _least(self, name: str, by_topic: Mapping[str, Sequence[PositionRow]], counts: Mapping[str, int]) -> datetime:
         is_marked = bool(self._feeds[name].heartbeat_s)
@@ -91,7 +90,3 @@ class Feeds:
 
     def _patience(self, name: str) -> timedelta:
         return max(STALLED, MARKS_MISSED * timedelta(seconds=self._feeds[name].heartbeat_s))
-
-
-def _decoded(text: str) -> dict[str, datetime]:
-    return msgspec.json.decode(text, type=dict[str, datetime])

@@ -22,6 +22,7 @@ import msgspec
 from confluent_kafka import KafkaException
 
 from sinks.client import Client, Store
+from sinks.native import micros
 from sinks.rows import LetterActionRow
 from sources.registry import SOURCES
 from streams import sender
@@ -101,8 +102,8 @@ class Chosen:
             "state IN {states:Array(String)}": list(self.states),
             "positionCaseInsensitiveUTF8(reason, {reason:String}) > 0": self.reason,
             "(correlation_id = {case:String} OR has(cases, {case:String}) OR position(original, {case:String}) > 0)": self.case,
-            "toUnixTimestamp64Micro(last_failed_at) >= {since:Int64}": self.since and _micros(self.since),
-            "toUnixTimestamp64Micro(last_failed_at) < {until:Int64}": self.until and _micros(self.until),
+            "toUnixTimestamp64Micro(last_failed_at) >= {since:Int64}": self.since and micros(self.since),
+            "toUnixTimestamp64Micro(last_failed_at) < {until:Int64}": self.until and micros(self.until),
         }
         given = {condition: value for condition, value in all_of.items() if value}
         names = {condition: condition.split("{")[1].split(":")[0] for condition in given}
@@ -296,7 +297,3 @@ def _slices(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
             part = []
     if part:
         yield part
-
-
-def _micros(at: datetime) -> int:
-    return int(at.timestamp()) * 1_000_000 + at.microsecond

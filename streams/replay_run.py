@@ -4,8 +4,6 @@
 - `into` names the run: its verdicts go to shadow tables, its row in `replays` says `running`, then `done`.
 """
 
-import getpass
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,10 +19,10 @@ from streams.log import Log
 from streams.log_reader import Bound, LogSpan
 from streams.replay import Basis, Found, from_facts, from_log, replay
 from streams.replay_report import Report
+from streams.run_names import objection, starter
 from streams.topics import JOINED
 
 SHADOW_ROWS = 2_000
-MAX_RUN_CHARS = 64
 
 
 class CannotReplay(Exception):
@@ -110,13 +108,13 @@ class _Shadow:
 
     def __init__(self, store: ReplayStore, asked: Asked, report: Report, now: datetime) -> None:
         run_name = asked.into or ""
-        if not run_name.replace("-", "").replace("_", "").isalnum() or len(run_name) > MAX_RUN_CHARS:
-            raise CannotReplay(f"a run's name is letters, digits, - and _, at most {MAX_RUN_CHARS}, not {run_name!r}")
+        if (reason := objection(run_name)) is not None:
+            raise CannotReplay(reason)
         if store.run_exists(run_name):
             raise CannotReplay(f"run {run_name} exists; remove it with: tieout replay --drop {run_name}")
         self._store, self._report, self._rows = store, report, list[ShadowRow]()
         self._row = ReplayRow(
-            run_name, "running", now, f"{getpass.getuser()}@{socket.gethostname()}",
+            run_name, "running", now, starter(),
             "log" if asked.bootstrap else "facts", _told(asked.since), _told(asked.until), asked.policy.hash,
             asked.as_of, 0, 0, 0, 0,
         )  # fmt: skip

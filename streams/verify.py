@@ -35,6 +35,7 @@ from matching.case import Case
 from sinks.evidence import CaseCount, DayTotal, Evidence, Gap, Range, Run, what_it_says
 from sinks.rows import FactRow, Stub
 from streams.intake import intake, is_heartbeat, traceparent
+from streams.join import TOUCHED
 from streams.log import Bounds, CannotRead, LogRecord
 from streams.partitioner import partition_of
 from streams.ports import TopicPartition
@@ -46,7 +47,6 @@ CASE_ROWS = 50_000  # facts of the cases that are counted again at once
 CASES_AT_ONCE = 2_000
 POLL_S = 0.2
 NOTHING_READ = Run("", 0, 0)
-TOUCHED = "case.touched"
 
 
 class Log(Protocol):

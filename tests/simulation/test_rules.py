@@ -67,10 +67,8 @@ async def test_whole_life_of_an_invoice_ties_out() -> None:
 async def test_raw_record_of_the_canonical_source_reaches_its_verdict() -> None:
     rig = Rig()
     worker = await start(rig)
-    from canonical.records import encode as encode_event
-
     for event in life(1):
-        rig.kafka.append("raw.canonical", b"any", encode_event(event))
+        rig.kafka.append("raw.canonical", b"any", records.encode(event))
     await rig.settle(worker)
     assert outcome(rig) == "ok"
 
@@ -335,9 +333,7 @@ async def test_record_in_the_wrong_partition_stops_the_worker() -> None:
     worker = await start(rig)
     event = document("invoice", 1)
     key = event.correlationid.encode()
-    from canonical.records import encode as encode_event
-
-    rig.kafka.append("invoices", key, encode_event(event), partition=1 - partition_of(key, 2))
+    rig.kafka.append("invoices", key, records.encode(event), partition=1 - partition_of(key, 2))
     with pytest.raises(InvariantBroken, match="belongs into"):
         await rig.read(worker)
 
@@ -390,9 +386,7 @@ def test_assignor_gives_a_member_the_same_partitions_of_every_topic(members: int
 async def test_record_under_another_cases_key_is_a_dead_letter() -> None:
     rig = Rig()
     worker = await start(rig)
-    from canonical.records import encode as encode_event
-
-    rig.kafka.append("invoices", b"invoice:acme-us:billing:2", encode_event(document("invoice", 1)))
+    rig.kafka.append("invoices", b"invoice:acme-us:billing:2", records.encode(document("invoice", 1)))
     await rig.settle(worker)
     assert [letter.failure_class for letter in rig.store.letters.values()] == ["mapping"]
     assert rig.store.facts == {}
@@ -530,11 +524,9 @@ async def test_posting_that_was_in_the_other_workers_input_ties_out_without_a_br
     rig = Rig()
     owner, other = await two_workers(rig)
     rig.kafka.send(document("invoice", 1))
-    from canonical.records import encode as encode_event
-
     for tp in ((topic, number) for topic in ("raw.canonical",) for number in (0, 1)):
         if tp in other.positions.next_offsets:
-            rig.kafka.append(tp[0], b"x", encode_event(document("posting", 1)), partition=tp[1])
+            rig.kafka.append(tp[0], b"x", records.encode(document("posting", 1)), partition=tp[1])
     rig.clock.advance(hours=25)
     await rig.settle(owner)
     await rig.settle(other)
@@ -566,12 +558,10 @@ async def test_event_dated_ahead_completes_nothing() -> None:
     rig = Rig()
     rig.policy = load("[feeds.erp]\nsources = ['canonical']\nheartbeat_s = 60")
     worker = await start(rig)
-    from canonical.records import encode as encode_event
-
     rig.kafka.send(document("invoice", 1))
     for number in (0, 1):
         ahead = document("invoice", 70 + number, rig.clock.now + timedelta(hours=23))
-        rig.kafka.append("raw.canonical", b"", encode_event(ahead), partition=number)
+        rig.kafka.append("raw.canonical", b"", records.encode(ahead), partition=number)
     appended_at = rig.clock.now
     rig.clock.advance(hours=1)
     await rig.settle(worker)
@@ -715,11 +705,9 @@ async def test_batch_of_an_old_generation_is_ignored() -> None:
 
 
 def written_by_others(rig: Rig, *kinds: str) -> None:
-    from canonical.records import encode as encode_event
-
     for offset, kind in enumerate(kinds):
         event = document(kind, 1)
-        rig.store.facts[KEY, "backfill.1", 0, offset] = encode_event(event)
+        rig.store.facts[KEY, "backfill.1", 0, offset] = records.encode(event)
 
 
 def touched() -> Event:
@@ -855,10 +843,8 @@ async def test_document_booked_years_after_its_arrival_is_a_dead_letter() -> Non
     """Its legs are timed from when it was booked: none of them would ever be late."""
     rig = Rig()
     worker = await start(rig)
-    from canonical.records import encode as encode_event
-
     event = document("invoice", 1, recorded_at="2036-03-02T09:00:00Z")
-    rig.kafka.append("raw.canonical", b"k", encode_event(event))
+    rig.kafka.append("raw.canonical", b"k", records.encode(event))
     await rig.settle(worker)
     assert rig.store.verdicts() == {}
     (letter,) = rig.store.letters.values()
