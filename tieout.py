@@ -262,7 +262,7 @@ def worker(
     ] = "tieout",
     policy: PolicyFile = None,
     cached_cases: Annotated[
-        int, typer.Option(min=1, help="Kept in memory, 2 to 4 kB each; others are read again from the store.")
+        int, typer.Option(min=1, help="Kept in memory, about 5 kB each; others are read again from the store.")
     ] = 1_000_000,
 ) -> None:
     """Run a stream worker, until SIGTERM.
