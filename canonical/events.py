@@ -166,6 +166,13 @@ class Priced(Document):
     rate_direction: RateDirection | None = None
 
 
+class Allocation(Model):
+    """A part of a payment, and the case of the document that it pays."""
+
+    target: CaseKey
+    amount_minor: Minor
+
+
 class OrderData(Priced):
     subscription_id: Name | None = None
     plan: Name | None = None
@@ -192,11 +199,14 @@ class BillingScheduleData(Document):
 
 
 class UsageData(Document):
+    """Rated usage of one period; `order_key` is the case of the subscription that it is billed to."""
+
     currency: Currency
     total_minor: Minor
     subscription_id: Name | None = None
     quantity: Decimal_ | None = None
     period: Period | None = None
+    order_key: CaseKey | None = None
 
 
 class CustomerData(Document):
@@ -207,7 +217,15 @@ class CustomerData(Document):
 
 
 class InvoiceData(Priced):
+    """`order_key` is the case of the subscription it bills, `summary_key` of the batch that posts it, where stated.
+
+    `counterparty` is the entity of one's own group on the other side.
+    """
+
     direction: Direction
+    order_key: CaseKey | None = None
+    summary_key: CaseKey | None = None
+    counterparty: Name | None = None
     due_date: Date | None = None
     subscription_id: Name | None = None
     reason: Literal["recurring", "proration", "usage", "rebill", "one_off", "other"] | None = None
@@ -224,8 +242,12 @@ class VoidData(Document):
 
 
 class CreditMemoData(Priced):
+    """`invoice_key` is the case of the invoice that it reduces, where that is another one."""
+
     direction: Direction
     invoice_id: Name | None = None
+    invoice_key: CaseKey | None = None
+    summary_key: CaseKey | None = None
     lines: tuple[Line, ...] | None = None
     tax_lines: tuple[TaxLine, ...] | None = None
 
@@ -258,13 +280,19 @@ class RevenueData(Document):
 
 
 class ApplicationData(Document):
-    """Cash (or a credit, write-off ...) applied to an invoice: `amount_minor` is what the invoice is reduced by."""
+    """Cash (or a credit, write-off ...) applied to an invoice: `amount_minor` is what the invoice is reduced by.
+
+    Told in the invoice's case, `payment_key` is the case of the payment it takes from; told in the payment's,
+    `invoice_key` that of the invoice.
+    """
 
     from_kind: Literal["payment", "credit", "deposit", "write_off", "withholding", "fee"]
     currency: Currency
     amount_minor: Minor
     payment_id: Name | None = None
     invoice_id: Name | None = None
+    payment_key: CaseKey | None = None
+    invoice_key: CaseKey | None = None
     from_currency: Currency | None = None
     from_amount_minor: Minor | None = None
     realised_fx_minor: SignedMinor | None = None
@@ -276,7 +304,10 @@ class PeriodData(Document):
 
 
 class PaymentData(Document):
-    """One movement of a payment. `reason` says why it failed or was returned, in the provider's words."""
+    """One movement of a payment. `reason` says why it failed or was returned, in the provider's words.
+
+    `allocations`: what it pays, where that lies in other cases; their amounts are in its own currency.
+    """
 
     currency: Currency
     amount_minor: Minor
@@ -287,6 +318,7 @@ class PaymentData(Document):
     reference: Text | None = None
     attempt: Count | None = None
     reason: Text | None = None
+    allocations: tuple[Allocation, ...] | None = None
 
 
 class RefundData(PaymentData):
@@ -310,6 +342,8 @@ class DunningData(Document):
 
 
 class SettlementData(Document):
+    """A line of a payout; `payment_key` is the case of the payment that it settles."""
+
     payout_id: Name | None = None
     payment_id: Name | None = None
     kind: Name
@@ -318,6 +352,7 @@ class SettlementData(Document):
     fee_minor: SignedMinor
     net_minor: SignedMinor
     rate: Decimal_ | None = None
+    payment_key: CaseKey | None = None
 
 
 class StatementData(Document):
@@ -329,11 +364,15 @@ class StatementData(Document):
 
 
 class BankLineData(Document):
+    """Signed: what came in is positive. `payout_key` is the case of the payout that it is, `statement_id` where it stands."""
+
     account: Name
     currency: Currency
     amount_minor: SignedMinor
     reference: Text | None = None
     counterparty: Text | None = None
+    statement_id: Name | None = None
+    payout_key: CaseKey | None = None
 
 
 class ReportedTotalData(Document):
@@ -375,6 +414,23 @@ class LinkData(Document):
     alias: CaseKey
 
 
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim"]  # fmt: skip
+
+
+class AllocationData(Document):
+    """What the case `home` means for the one it is told to (rule E6): tieout's own, made by matching.effects.
+
+    `document_id` is that of the fact it follows from; `version` is the revision, the highest holds; 0 takes it back.
+    """
+
+    home: CaseKey
+    kind: AllocationKind
+    currency: Currency
+    amount_minor: SignedMinor
+    direction: Direction | None = None
+    period: Period | None = None
+
+
 class TouchedData(Document):
     reason: Text | None = None
 
@@ -397,6 +453,7 @@ class MatchData(Document):
     payment_id: Name
     invoice_ids: tuple[Name, ...]
     digest: Id | None = None
+    allocations: tuple[Allocation, ...] | None = None
 
 
 class CloseData(Document):
@@ -712,6 +769,12 @@ class CaseLinked(Event):
     data: LinkData
 
 
+class AllocationSet(Event):
+    stream: ClassVar[Stream] = "controls"
+    type: Literal["allocation.set"]
+    data: AllocationData
+
+
 class CaseTouched(Event):
     stream: ClassVar[Stream] = "controls"
     type: Literal["case.touched"]
@@ -785,6 +848,7 @@ CanonicalEvent = Annotated[
     | DeliveryFailed
     | DeliverySucceeded
     | CaseLinked
+    | AllocationSet
     | CaseTouched
     | DecisionMade
     | MatchMade

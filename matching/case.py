@@ -5,6 +5,7 @@
   set does not depend on which delivery came first.
 - One id with two different contents keeps both. Of them the higher `version` holds; where the versions are equal it is
   a conflict, and the one judged is chosen by content, never by arrival.
+- An `allocation.set` tells what another case means for this one (rule E6): only its highest version is kept.
 - `forgotten` is how many of its facts the store no longer keeps (rule E14): retention drops facts, never what was counted.
 - Limit `facts_per_case`: beyond it the facts are let go and `is_over_limit` stays set: memory is bounded and the
   verdict constant, whatever the order.
@@ -24,6 +25,7 @@ from canonical import records, structs
 from canonical.events import Event
 
 FACTS_PER_CASE = 2_000
+ALLOCATION = "allocation.set"
 
 _in_order = attrgetter("time", "id")
 
@@ -49,6 +51,8 @@ class Case:
         if self.is_over_limit:
             return False
         event = _normal(event)
+        if event.type == ALLOCATION:
+            return self._revise(event)
         known = self._facts.get(event.id)
         if known is None:
             self._facts[event.id] = event
@@ -60,11 +64,16 @@ class Case:
             return False
         return self._add_rival(event)
 
+    def everything(self) -> Iterator[Event]:
+        """Every content of every fact, those that no longer hold too; in no order."""
+        yield from self._facts.values()
+        yield from self._rivals or ()
+
     def facts(self) -> list[Event]:
         """One event an id, in order of (time, id)."""
         chosen = list(self._facts.values())
         if self._rivals is not None:
-            chosen = [min(self._contents(event.id), key=_preference) for event in chosen]
+            chosen = [min(self._contents(ident), key=_preference) for ident in self._facts]
         chosen.sort(key=_in_order)
         return chosen
 
@@ -84,6 +93,18 @@ class Case:
                 return False
         rivals.append(event)
         return self._counted()
+
+    def _revise(self, event: Event) -> bool:
+        """Of two revisions the higher one is kept, of one revision the smaller content and envelope.
+
+        Kept under a name that no fact id can have, whatever ids other events use: they hold a space.
+        """
+        name = f"{ALLOCATION} {event.id}"
+        known = self._facts.get(name)
+        if known is not None and _revision(event) >= _revision(known):
+            return False
+        self._facts[name] = event
+        return self._counted() if known is None else True
 
     def _counted(self) -> bool:
         self.count += 1
@@ -134,6 +155,10 @@ def _envelope(event: Event) -> tuple[datetime, str, str, str, str]:
 def _version(event: Event) -> int:
     version = event.data.version
     return -1 if version is None else version
+
+
+def _revision(event: Event) -> tuple[int, bytes, Any]:
+    return (*_preference(event), _envelope(event))
 
 
 def content(event: Event) -> bytes:

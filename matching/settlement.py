@@ -4,6 +4,8 @@
 - `reductions`: credits, deposits, write-offs, withholding and fees that reduce what is left to pay.
 - `applied`: cash applied from payments, less what was unapplied. Where the case holds no payment it is the proof of one
   (books that keep the application and not the payment); a payment in another currency counts for what was applied of it.
+- What other cases tell of theirs (`allocation.set`, rule E6) counts like the case's own: a receipt's part for this
+  invoice, what it applied, a credit memo with a case of its own; on a receipt what invoices took of it.
 - All sums are over the document's currency; applications in another one are left out and never guessed at. Those of a
   receipt are over its own money's: an application in another currency counts for what it says it took of it.
 """
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from matching.case import ALLOCATION
 from matching.documents import moment, voided
 
 if TYPE_CHECKING:
@@ -30,14 +33,14 @@ class Movement(msgspec.Struct, frozen=True, order=True, gc=False):
 
 _BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
 _APPLICATIONS = (("cash.applied", 1), ("cash.unapplied", -1))
-_MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued"))
+_MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued", ALLOCATION))
 
 
 class Settlement:
     """Without a view: of a case that holds no money."""
 
     __slots__ = (
-        "_applications", "_paid", "_received", "_reductions", "applied_minor", "foreign", "has_applications",
+        "_applications", "_is_told_payments", "_paid", "_received", "_reductions", "applied_minor", "foreign", "has_applications",
         "paid_minor", "payments", "received_minor", "reductions_minor",
     )  # fmt: skip
 
@@ -46,6 +49,7 @@ class Settlement:
 
     def __init__(self, view: "View | None" = None) -> None:
         self.payments = self.foreign = ()
+        self._is_told_payments = False  # a receipt's case told of them, if only that they were taken back
         self._received: list[Movement] = []
         self._reductions: list[Movement] = []
         self._applications: list[Movement] = []
@@ -53,12 +57,15 @@ class Settlement:
             if "payment.received" in view.by_type:
                 self._take_payments(view)
             self._take_applications(view)
+            if ALLOCATION in view.by_type:
+                self._take_allocations(view)
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
         self.reductions_minor = _sum(self._reductions)
         self.has_applications = bool(self._applications or self._reductions)
         # Payments; applications in their place where they know more (no payment here, or one in another currency).
-        applications_know_more = self.applied_minor > self.received_minor and (self.foreign or not self.payments)
+        payments_unknown = not self.payments and not self._is_told_payments
+        applications_know_more = self.applied_minor > self.received_minor and (self.foreign or payments_unknown)
         self._paid = self._applications if applications_know_more else self._received
         self.paid_minor = self.applied_minor if applications_know_more else self.received_minor
 
@@ -141,6 +148,21 @@ class Settlement:
             return took if data.from_currency == self.payments[0].data.currency else None
         amount_minor: int = data.amount_minor
         return amount_minor if view.currency in (None, data.currency) else None
+
+    def _take_allocations(self, view: "View") -> None:
+        self._is_told_payments = any(event.data.kind == "payment" for event in view.of(ALLOCATION))
+        told = [event for event in view.of(ALLOCATION) if event.data.amount_minor]
+        first = next(iter((*self.payments, *told)), None)
+        currency = view.currency or (first.data.currency if first is not None else None)
+        told = [event for event in told if event.data.currency == currency]
+        paid = [event for event in told if event.data.kind == "payment"]
+        self.payments = [*self.payments, *(event for event in paid if event.data.amount_minor > 0)]
+        self._received += [_movement(event, 1) for event in paid]
+        for event in told:
+            if event.data.kind in ("application", "applied_from"):
+                self._applications.append(_movement(event, 1))
+            elif event.data.kind == "credit":
+                self._reductions.append(_movement(event, 1))
 
     def _take_credit_memos(self, view: "View") -> None:
         voids = view.of("credit_memo.voided")

@@ -3,6 +3,8 @@
 - The same judge as the live stream, with everything known and every source complete, as of one moment.
 - Memory is steady whatever the input: events are sorted by key in runs of RUN_BYTES; further runs go to temporary files
   and are merged, so one case's events come together. The order of the output does not depend on any of that.
+- Effects between cases (rule E6) come from a first pass over the same records. Those that a live stream has told and that
+  lie among the input are of a higher revision and hold.
 - A line that is no canonical event goes to `on_dead_letter` with its number and untouched bytes; the rest goes on.
 """
 
@@ -15,9 +17,11 @@ from operator import itemgetter
 from pathlib import Path
 
 from canonical.dead_letters import DeadLetter
-from canonical.events import EARLIEST
+from canonical.events import EARLIEST, Event
+from canonical.records import encode as encode_event
 from canonical.structs import RecordError, admit, decode
 from matching.case import Case
+from matching.effects import as_event, effects, names_others
 from matching.judge import judge
 from matching.policy import Policy
 from matching.verdict import encode
@@ -43,12 +47,14 @@ def reconcile(
         for number, line in enumerate(lines, 1):
             record = line.strip().replace(b"\n", b" ")  # inside JSON a line feed is only white space
             if record:
-                latest = max(latest, _take(record, number, runs, on_dead_letter))
+                latest = max(latest, _take(record, number, runs, policy, on_dead_letter))
+        for fact in _effects(runs, policy):
+            runs.add(fact.correlationid.encode(), encode_event(fact))
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
-            yield _verdict(key, keyed, policy, as_of or latest)
+            yield encode(judge(_case(key, keyed, policy), policy, as_of or latest))
 
 
-def _take(record: bytes, number: int, runs: "Runs", on_dead_letter: OnDeadLetter) -> datetime:
+def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_letter: OnDeadLetter) -> datetime:
     """Returns the event's time."""
     try:
         event = admit(record)
@@ -56,6 +62,7 @@ def _take(record: bytes, number: int, runs: "Runs", on_dead_letter: OnDeadLetter
         on_dead_letter(number, record, _letter(record, error))
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
+    runs.names_others = runs.names_others or names_others(event, policy)
     return event.time
 
 
@@ -65,11 +72,22 @@ def _letter(record: bytes, error: RecordError) -> DeadLetter:
     return refused if isinstance(refused, DeadLetter) else DeadLetter("mapping", str(error))
 
 
-def _verdict(key: bytes, keyed: Iterable[Keyed], policy: Policy, now: datetime) -> bytes:
+def _effects(runs: "Runs", policy: Policy) -> list[Event]:
+    """What cases mean for others (rule E6): read in a pass of their own, only where some record names another case."""
+    if not runs.names_others:
+        return []
+    told = []
+    for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
+        case = _case(key, keyed, policy)
+        told += [as_event(case.key, effect, 0) for effect in effects(case, policy)]
+    return told
+
+
+def _case(key: bytes, keyed: Iterable[Keyed], policy: Policy) -> Case:
     case = Case(key.decode(), policy.limits.facts_per_case)
     for _, record in keyed:
         case.add(decode(record))
-    return encode(judge(case, policy, now))
+    return case
 
 
 class Runs:
@@ -81,6 +99,7 @@ class Runs:
         self._run: list[Keyed] = []
         self._size = 0
         self._files: list[Path] = []
+        self.names_others = False  # whether some event names another case
 
     def add(self, key: bytes, record: bytes) -> None:
         self._run.append((key, record))

@@ -5,6 +5,8 @@
   key on a wrong partition stops the worker, for the log then is not one that we wrote.
 - A dirty case is judged once a flush, however many records touched it.
 - `case.touched` is no fact: it says that somebody has written facts of a case into the store (rule E12).
+- What a case means for others (rule E6) is told with its verdict's revision: all of it the first time after the case was
+  loaded, then what has changed. A flush publishes it before the commit, so a crash tells it again.
 - A break that opens or closes becomes a message whose id says just that (rule E13).
 """
 
@@ -14,21 +16,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from canonical import records
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.structs import RecordError, check_names, decode
 from matching.case import Case
+from matching.effects import as_event, effects
 from matching.judge import Progress, judge
 from matching.policy import Policy
 from matching.verdict import Verdict, open_breaks, parts
 from sinks.rows import Stub, VerdictRow
-from streams.memory import Entry, Partition
+from streams.memory import NOTHING_TOLD, Entry, Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken, Outbound
 from streams.times import from_millis
 from streams.topics import BREAKS
 
 TOUCHED = "case.touched"
+SEQ_BITS = 40  # a trillion verdicts an epoch, eight million epochs
 _KEY, _ID, _TYPE, _DATA = b'"correlationid":', b'"id":', b'"type":', b'"data":'
 
 
@@ -41,10 +46,10 @@ class Parsed(NamedTuple):
     refused: list[tuple[Any, DeadLetter]]
 
 
-def parse(records: list[Any]) -> Parsed:
+def parse(batch: list[Any]) -> Parsed:
     """Decodes a batch. Never raises for what a record holds."""
     parsed = Parsed([], [], [], [])
-    for record in records:
+    for record in batch:
         try:
             event = _admitted(record.value or b"")
         except RecordError as error:
@@ -160,12 +165,30 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
                 controls=controls,
             )
         )
+        judged.messages.extend(_effect_messages(entry, terms.policy, partition))
         partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)
         if changed:
             judged.messages.extend(_break_messages(verdict, entry, terms.link))
             judged.verdicts.append(verdict)
             entry.digest = digest
     return judged
+
+
+def _effect_messages(entry: Entry, policy: Policy, partition: Partition) -> list[Outbound]:
+    messages, told = [], {}
+    for effect in effects(entry.case, policy):
+        identity = (effect.target, effect.kind, effect.document_id)
+        said = told[identity] = as_event(entry.case.key, effect, 0)
+        if entry.told.get(identity) != said:
+            event = as_event(entry.case.key, effect, revision(partition.epoch, partition.seq))
+            messages.append(Outbound(*records.record(event)))
+    entry.told = told or NOTHING_TOLD
+    return messages
+
+
+def revision(epoch: int, seq: int) -> int:
+    """One number in the order of (epoch, seq) (rule E2)."""
+    return (epoch << SEQ_BITS) + seq
 
 
 def _break_messages(verdict: Verdict, entry: Entry, link: str) -> list[Outbound]:

@@ -13,10 +13,11 @@
 import heapq
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
+from canonical.events import Event
 from matching.case import Case
 from matching.verdict import Awaited
 from sinks.client import key_hash
@@ -85,10 +86,13 @@ class Deadlines:
         return heapq.heappop(self._heap) if self._heap and self._heap[0][0] <= now else None
 
 
+NOTHING_TOLD: Mapping[tuple[str, str, str], Event] = {}
+
+
 class Entry:
     """A case and what the store holds of its verdict (`digest` 0: nothing yet)."""
 
-    __slots__ = ("case", "digest", "dirty", "first_seen", "next_deadline", "open_breaks")
+    __slots__ = ("case", "digest", "dirty", "first_seen", "next_deadline", "open_breaks", "told")
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -97,6 +101,7 @@ class Entry:
         self.digest = 0
         self.next_deadline: datetime | None = None
         self.open_breaks: frozenset[tuple[str, str]] = frozenset()
+        self.told: Mapping[tuple[str, str, str], Event] = NOTHING_TOLD  # effects as told since the case was loaded
 
 
 class Partition:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from matching.case import ALLOCATION
 from matching.findings import Answer, Failure, failed, not_applicable, not_assessed, passed
 from matching.view import View
 
@@ -65,7 +66,7 @@ def entity(view: View) -> Answer:
     """Everything of one case belongs to one company of the group; otherwise one books what is another's."""
     own = view.entity
     for fact in view.facts:
-        if fact.data.entity != own:
+        if fact.data.entity != own and fact.type != ALLOCATION:  # those are of their home's company
             return _another_entity(view, fact)
     return _ENTITY_PASS
 

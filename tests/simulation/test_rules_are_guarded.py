@@ -15,9 +15,11 @@ import pytest
 
 import streams.join
 import streams.worker
+import tests.simulation.test_effects as told
 import tests.simulation.test_rules as rules
 import tests.unit.test_case as cases
 from matching.case import Case
+from matching.effects import effects
 from streams.feeds import Feeds
 from streams.ports import InvariantBroken
 from streams.positions import Positions
@@ -69,6 +71,12 @@ _ANEW = all_of(
         ('{fingerprint}|{state}".encode()', '{fingerprint}|{state}|{_serial()}".encode()'),
     ),
 )
+_UNTOLD = replaced(streams.join, "_effect_messages", lambda *_: [])
+_WITHDRAWN = replaced(
+    streams.join, "effects", lambda case, policy: [e for e in effects(case, policy) if e.amount_minor]
+)
+_TOLD_AGAIN = edited(streams.join, "_effect_messages", ("if entry.told.get(identity) != said", "if True"))
+_ANY_REVISION = edited(Case, "_revise", ("_revision(event) >= _revision(known)", "False"))
 _UNCHANGED = edited(streams.join, "judge_dirty", ("changed = digest != entry.digest", "changed = True"))
 _POLICY = edited(Worker, "_overtaken", ("partition.is_of_policy = not keys", "keys = []"))
 
@@ -91,6 +99,10 @@ GUARDED = [
     Guard("E4", "one member has a partition of every topic", replaced(SamePartitions, "assign", classmethod(_to_nobody)), lambda: rules.test_assignor_gives_a_member_the_same_partitions_of_every_topic(3)),
     Guard("E5", "the same fact again is no other fact", _SAME_FACT, cases.test_the_same_fact_again_changes_nothing),
     Guard("E6", "a record's key is its event's case", _KEYED, rules.test_record_under_another_cases_key_is_a_dead_letter),
+    Guard("E6", "what a case means for others is told to them", _UNTOLD, told.test_one_transfer_settles_two_invoices_of_other_partitions),
+    Guard("E6", "what is named no longer is told as nothing", _WITHDRAWN, told.test_a_part_that_is_withdrawn_is_taken_back_though_another_worker_told_it),
+    Guard("E6", "what has not changed is not told again", _TOLD_AGAIN, told.test_what_has_not_changed_is_not_told_again),
+    Guard("E6", "of two revisions the higher holds", _ANY_REVISION, told.test_a_worker_that_lost_the_case_cannot_undo_what_its_heir_told),
     planted("E9", "a case read again is first seen anew", rules.test_case_keeps_the_month_it_was_first_seen_in),
     Guard("E9", "the history keeps only what differed", _UNCHANGED, rules.test_history_holds_what_differed_and_only_that),
     planted("E10", "an evicted case counts as new", rules.test_evicted_case_comes_back_whole),

@@ -1,0 +1,204 @@
+"""Effects: what a case means for others (rule E6). One registry, by type of event.
+
+- An effect is a function of the home's own facts and of policy: never of effects it received, of time or of progress. So
+  effects have depth one and cannot loop.
+- Facts only grow, and every target that any content of any fact ever named is named here, with amount 0 where it is named
+  no longer: telling all of them again is always right, and nothing told before needs to be remembered.
+- One effect a (target, kind, document). Amounts are signed: what is taken back is negative.
+- A target is another case: what a case says of itself is no effect.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from canonical import records
+from canonical.events import AllocationKind, Event
+from canonical.money import MAX_MINOR
+from matching import documents
+from matching.case import ALLOCATION, Case, content
+from matching.policy import Policy
+
+
+class Part(NamedTuple):
+    """A target that a fact names, and how much of the fact is for it while the fact stands."""
+
+    target: str
+    kind: AllocationKind
+    amount_minor: int
+    currency: str
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """`fact` is what it follows from: its number, customer, dates and period are the effect's."""
+
+    target: str
+    kind: AllocationKind
+    amount_minor: int
+    currency: str
+    fact: Any
+
+    @property
+    def document_id(self) -> str:
+        document_id: str = self.fact.data.document_id
+        return document_id
+
+
+def effects(case: Case, policy: Policy) -> list[Effect]:
+    """Every effect of the case, in order of (target, kind, document); none for most cases."""
+    told: dict[tuple[str, str, str], Effect] = {}
+    for fact in case.everything():
+        parts = PARTS.get(fact.type)
+        if parts is not None:
+            for part in parts(fact, policy):
+                _name(told, case.key, part, fact)
+    if not told:
+        return []
+    for fact in _standing(case.facts()):
+        for part in PARTS[fact.type](fact, policy):
+            _add(told, case.key, part, fact)
+    return [told[identity] for identity in sorted(told)]
+
+
+def names_others(event: Any, policy: Policy) -> bool:
+    parts = PARTS.get(event.type)
+    return parts is not None and any(part.target != event.correlationid for part in parts(event, policy))
+
+
+def as_event(home: str, effect: Effect, revision: int) -> Event:
+    """The event that tells its target of an effect. Raises RecordError where no record can hold it."""
+    fact, data = effect.fact, effect.fact.data
+    identity = f"{home}|{effect.target}|{effect.kind}|{effect.document_id}".encode()
+    period = getattr(data, "service_period", None) or getattr(data, "period", None)
+    stated = {
+        "entity": data.entity, "document_id": effect.document_id, "number": data.number, "version": revision,
+        "recorded_at": data.recorded_at, "accounting_date": data.accounting_date, "customer": data.customer,
+        "home": home, "kind": effect.kind, "currency": effect.currency,
+        "amount_minor": min(MAX_MINOR, max(-MAX_MINOR, effect.amount_minor)),
+        "direction": getattr(data, "direction", None), "period": period,
+    }  # fmt: skip
+    return records.make(
+        ALLOCATION, id=f"tieout:{blake2b(identity, digest_size=16).hexdigest()}", source="tieout/effects",
+        subject=fact.subject, time=fact.time, correlationid=effect.target, traceparent=fact.traceparent,
+        data=msgspec.to_builtins(stated),
+    )  # fmt: skip
+
+
+def _name(told: dict[tuple[str, str, str], Effect], home: str, part: Part, fact: Any) -> None:
+    """With amount 0, by the latest of the contents that name it."""
+    if part.target == home:
+        return
+    identity = (part.target, part.kind, fact.data.document_id)
+    known = told.get(identity)
+    if known is None or (known.fact.time, content(known.fact)) < (fact.time, content(fact)):
+        told[identity] = Effect(part.target, part.kind, 0, part.currency, fact)
+
+
+def _add(told: dict[tuple[str, str, str], Effect], home: str, part: Part, fact: Any) -> None:
+    if part.target == home:
+        return
+    identity = (part.target, part.kind, fact.data.document_id)
+    known = told[identity]
+    before_minor = known.amount_minor if known.fact is fact else 0
+    told[identity] = Effect(part.target, part.kind, before_minor + part.amount_minor, part.currency, fact)
+
+
+def _standing(facts: Sequence[Any]) -> Iterator[Any]:
+    """Facts that name a target and still stand: latest versions, not voided, failed, returned or undone."""
+    by_group: dict[str, list[Any]] = {}
+    for fact in facts:
+        by_group.setdefault(_GROUPS.get(fact.type, fact.type), []).append(fact)
+    for group, told in by_group.items():
+        if group not in PARTS:
+            continue
+        ends = [end for kind in _ENDED_BY.get(group, ()) for end in by_group.get(kind, ())]
+        for fact in documents.standing(told, []):
+            if documents.voided(fact, [end for end in ends if _may_end(fact, end)]) is None:
+                yield fact
+
+
+def _may_end(fact: Any, end: Any) -> bool:
+    """An attempt that failed before the payment came in is history."""
+    return end.type != "payment.failed" or bool(end.time >= fact.time)
+
+
+# Types that tell of one document.
+_GROUPS = {"invoice.amended": "invoice.issued"}
+_ENDED_BY = {
+    "invoice.issued": ("invoice.voided",),
+    "credit_memo.issued": ("credit_memo.voided",),
+    "payment.received": ("payment.failed", "payment.returned"),
+    "refund.issued": ("refund.failed",),
+}
+
+
+def _of_payment(fact: Any, _: Policy) -> Iterable[Part]:
+    """A payment that says which documents it pays."""
+    data = fact.data
+    return [Part(part.target, "payment", part.amount_minor, data.currency) for part in data.allocations or ()]
+
+
+def _of_refund(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    return [Part(part.target, "payment", -part.amount_minor, data.currency) for part in data.allocations or ()]
+
+
+def _of_application(fact: Any, _: Policy) -> Iterable[Part]:
+    """Told in the payment's case it is the invoice's application; told in the invoice's, what it takes from the payment."""
+    data = fact.data
+    sign = 1 if fact.type == "cash.applied" else -1
+    if data.invoice_key is not None:
+        yield Part(data.invoice_key, "application", sign * data.amount_minor, data.currency)
+    if data.payment_key is not None:
+        took_minor, currency = data.amount_minor, data.currency
+        if data.from_amount_minor is not None and data.from_currency is not None:
+            took_minor, currency = data.from_amount_minor, data.from_currency
+        yield Part(data.payment_key, "applied_from", sign * took_minor, currency)
+
+
+def _of_invoice(fact: Any, _: Policy) -> Iterable[Part]:
+    """Of the subscription it bills, and of the batch that posts it."""
+    data = fact.data
+    if data.order_key is not None:
+        yield Part(data.order_key, "bill", data.total_minor, data.currency)
+    if data.summary_key is not None:
+        yield Part(data.summary_key, "member", data.total_minor, data.currency)
+
+
+def _of_credit_memo(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    if data.invoice_key is not None:
+        yield Part(data.invoice_key, "credit", data.total_minor, data.currency)
+    if data.summary_key is not None:
+        yield Part(data.summary_key, "member", -data.total_minor, data.currency)
+
+
+def _of_usage(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    return [] if data.order_key is None else [Part(data.order_key, "usage", data.total_minor, data.currency)]
+
+
+def _of_settlement(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    return [] if data.payment_key is None else [Part(data.payment_key, "settled", data.gross_minor, data.currency)]
+
+
+def _of_bank_line(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    return [] if data.payout_key is None else [Part(data.payout_key, "bank", data.amount_minor, data.currency)]
+
+
+PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
+    "payment.received": _of_payment,
+    "refund.issued": _of_refund,
+    "cash.applied": _of_application,
+    "cash.unapplied": _of_application,
+    "invoice.issued": _of_invoice,
+    "invoice.amended": _of_invoice,
+    "credit_memo.issued": _of_credit_memo,
+    "usage.rated": _of_usage,
+    "settlement.line": _of_settlement,
+    "bank.line": _of_bank_line,
+}
