@@ -74,6 +74,6 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     if is_paid_too_much or settlement.foreign:
         return None
     return (
-        view.kind, view.cause, view.expects_posting, bool(settlement.payments), settlement.has_applications,
+        view.kind, view.cause, view.expects_posting, bool(settlement.payments), bool(settlement.applications),
         paid_minor > 0, settlement.applied_minor > 0, *states,
     )  # fmt: skip

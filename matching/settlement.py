@@ -33,6 +33,7 @@ class Movement(msgspec.Struct, frozen=True, order=True, gc=False):
 
 _BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
 _APPLICATIONS = (("cash.applied", 1), ("cash.unapplied", -1))
+_TOLD_APPLICATIONS = frozenset(("application", "applied_from", "credit"))
 _MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued", ALLOCATION))
 
 
@@ -40,15 +41,17 @@ class Settlement:
     """Without a view: of a case that holds no money."""
 
     __slots__ = (
-        "_applications", "_is_told_payments", "_paid", "_received", "_reductions", "applied_minor", "foreign", "has_applications",
+        "_applications", "_is_told_payments", "_paid", "_received", "_reductions", "applications", "applied_minor", "foreign",
         "paid_minor", "payments", "received_minor", "reductions_minor",
     )  # fmt: skip
 
     payments: Sequence[Any]
     foreign: Sequence[Any]
+    applications: list[Any]  # events that apply or reduce, the evidence of both
 
     def __init__(self, view: "View | None" = None) -> None:
         self.payments = self.foreign = ()
+        self.applications = []
         self._is_told_payments = False  # a receipt's case told of them, if only that they were taken back
         self._received: list[Movement] = []
         self._reductions: list[Movement] = []
@@ -62,7 +65,6 @@ class Settlement:
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
         self.reductions_minor = _sum(self._reductions)
-        self.has_applications = bool(self._applications or self._reductions)
         # Payments; applications in their place where they know more (no payment here, or one in another currency).
         payments_unknown = not self.payments and not self._is_told_payments
         applications_know_more = self.applied_minor > self.received_minor and (self.foreign or payments_unknown)
@@ -138,6 +140,7 @@ class Settlement:
                 if amount_minor is not None:
                     to = self._applications if event.data.from_kind == "payment" else self._reductions
                     to.append(Movement(event.time, moment(event), sign * amount_minor))
+                    self.applications.append(event)
         if view.kind == "invoice" and "credit_memo.issued" in view.by_type:
             self._take_credit_memos(view)
 
@@ -159,16 +162,17 @@ class Settlement:
         self.payments = [*self.payments, *(event for event in paid if event.data.amount_minor > 0)]
         self._received += [_movement(event, 1) for event in paid]
         for event in told:
-            if event.data.kind in ("application", "applied_from"):
-                self._applications.append(_movement(event, 1))
-            elif event.data.kind == "credit":
-                self._reductions.append(_movement(event, 1))
+            if event.data.kind in _TOLD_APPLICATIONS:
+                to = self._reductions if event.data.kind == "credit" else self._applications
+                to.append(_movement(event, 1))
+                self.applications.append(event)
 
     def _take_credit_memos(self, view: "View") -> None:
         voids = view.of("credit_memo.voided")
         for memo in view.standing("credit_memo.issued"):
             if memo.data.currency == view.currency and voided(memo, voids) is None:
                 self._reductions.append(Movement(memo.time, moment(memo), memo.data.total_minor))
+                self.applications.append(memo)
 
 
 def _movement(event: Any, sign: int) -> Movement:

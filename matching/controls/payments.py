@@ -4,7 +4,6 @@ What counts as paid is worked out in `matching.settlement`. Duplicates of the in
 customer who paid both did nothing wrong, and the break is the duplicate's.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from matching.controls.postings import waits_for_document
@@ -239,13 +238,13 @@ _ORPHAN_POSTED = not_applicable("orphan_payment", "its invoice is booked and was
 def orphan_payment(view: View) -> Answer:
     """Money that names an invoice has one in billing. Otherwise it was paid on something nobody issued."""
     settlement = view.settlement
-    if not (settlement.payments or settlement.has_applications):
+    if not (settlement.payments or settlement.applications):
         return _ORPHAN_NONE
     if view.document is not None:
         return _ORPHAN_PASS
     if view.ledgers:
         return _ORPHAN_POSTED
-    evidence: Sequence[Any] = settlement.payments or (*view.of("cash.applied"), *view.of("cash.unapplied"))
+    evidence = settlement.payments or settlement.applications
     if waits_for_document(view, min(map(moment, evidence))):
         return _ORPHAN_WAITING
     received = settlement.received_minor or settlement.applied_minor + settlement.reductions_minor
@@ -263,4 +262,4 @@ def orphan_payment(view: View) -> Answer:
 def _payments(view: View) -> tuple[Any, ...]:
     settlement = view.settlement
     document = () if view.document is None else (view.document,)
-    return (*document, *settlement.payments, *settlement.foreign, *view.of("cash.applied"))
+    return (*document, *settlement.payments, *settlement.foreign, *settlement.applications)

@@ -140,7 +140,7 @@ def waits_for_document(view: View, since: Any) -> bool:
 
 
 def _has_money(view: View) -> bool:
-    return bool(view.settlement.payments or view.settlement.foreign or view.settlement.has_applications)
+    return bool(view.settlement.payments or view.settlement.foreign or view.settlement.applications)
 
 
 _INVOICE_PASS = passed("duplicate_invoice", "one document")
