@@ -74,7 +74,9 @@ ROWS = (
     Row("another entity's hour", (quote("1200.00"),), "90m", "break", "sla", policy="[hops.quote_to_subscription.entities.acme-de]\ntarget_s = 7200"),
     # Payouts, journals.
     Row("a payout of charges, fees, a refund, a dispute", (*LINES, payout(9412)), "3d", "ok"),
+    Row("a payout of one charge less its fee", (LINES[0], payout(9680)), "3d", "ok"),
     Row("the same without one line", (*LINES[:2], payout(9412)), "3d", "break", "payout", "0.68"),
+    Row("a payout that lists a charge it did not pay", (*LINES, line("ch_2", "charge", 5000), payout(9412)), "3d", "break", "payout", "50.00"),
     Row("a payout whose lines were not supplied", (payout(9412),), "3d", "pending"),
     Row("a manual journal in balance", (journal("50.00"),), "3d", "ok"),
     Row("a manual journal out of balance", (journal("45.00"),), "3d", "break", "amount", "5.00"),
