@@ -1,6 +1,6 @@
 # tieout: `make demo` shows it, `make test` proves it. Both set up everything they need first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly check chaos fuzz bench lock clean setup setup-dev system kafka
+.PHONY: help demo test nightly oracle check chaos fuzz bench lock clean setup setup-dev system kafka
 
 SHELL := bash
 PYTHON ?= python3
@@ -23,6 +23,9 @@ test: check system kafka  ## Checks, then all tests, the quick ones first; PYTES
 
 nightly: setup-dev  ## The shell simulated with 10,000 seeds of faults, on all cores; prints how to run a failing one again
 	$(BIN)/python -m tests.simulation.simulator --seeds 0-10000
+
+oracle: setup-dev  ## Compares the verdicts on a million cases with SQL over their records
+	$(BIN)/python -m tests.oracle --cases 1000000
 
 check: setup-dev  ## Format, lint, types, and the rules that no tool knows
 	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""The second opinion on verdicts: SQL over the records, written from docs/verdicts.md."""

@@ -1,0 +1,51 @@
+"""The SQL oracle agrees with the judge, and a rule that is changed in it is found: the comparison can fail."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.oracle import __main__ as oracle
+
+ROOT = Path(__file__).parents[2]
+
+# A rule of the SQL, and what it is changed to.
+MISTAKES = {
+    "postings are due in two hours": ("posted_at > issued_at + minutes(15)", "posted_at > issued_at + minutes(120)"),
+    "a void counts at any version": (" OR v.data.version >= d.data.version", " OR v.data.version > d.data.version"),
+    "reversals do not count": ("type IN ('posting.recorded', 'posting.reversed')", "type = 'posting.recorded'"),
+    "nothing is withheld": ("a.data.from_kind != 'payment'", "a.data.from_kind = 'deposit'"),
+    "every rate is divided by": ("document.data.rate_direction = 'base_per_document'", "false"),
+    "an invoice is due a day earlier": ("(toInt64(toInt32(toDate32(day))) + 1)", "toInt64(toInt32(toDate32(day)))"),
+}
+
+
+def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own: one has room for one embedded database."""
+    command = [sys.executable, "-m", "tests.oracle", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [("--cases", "20000"), ("--cases", "3000", "--turmoil")], ids=["business", "turmoil"]
+)
+def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
+    done = compare(*arguments)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    assert " 0 differ" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_comparison_finds_a_rule_that_is_wrong(name: str, tmp_path: Path) -> None:
+    right, wrong = MISTAKES[name]
+    sql = oracle.SQL.read_text(encoding="utf-8")
+    assert sql.count(right) >= 1, right
+    changed = tmp_path / "verdicts.sql"
+    changed.write_text(sql.replace(right, wrong), encoding="utf-8")
+    done = compare("--cases", "1500", "--turmoil", "--sql", str(changed))
+    assert done.returncode == 1, done.stdout[-3_000:] + done.stderr[-3_000:]
+    assert re.search(r" [1-9]\d* differ", done.stdout)

@@ -1,0 +1,311 @@
+-- What every verdict should be, in SQL over the records as they were sent. Written from docs/verdicts.md.
+--
+-- Input:  table records (seen_at Int64, body String): canonical events as JSON. Parameter as_of: the moment of judging.
+-- Output: table verdicts (key, facts, outcome, classes, exposure_minor, hops, failure).
+-- Moments are microseconds since 1970 (UTC), amounts minor units. A null moment: it has not come.
+
+CREATE FUNCTION minutes AS n -> n * 60000000;
+CREATE FUNCTION days AS n -> n * 86400000000;
+CREATE FUNCTION instant AS text -> toUnixTimestamp64Micro(parseDateTime64BestEffortOrNull(text, 6, 'UTC'));
+CREATE FUNCTION end_of_day AS day -> (toInt64(toInt32(toDate32(day))) + 1) * 86400000000;
+CREATE FUNCTION decimals AS currency -> multiIf(currency IN ('JPY', 'KRW', 'VND', 'CLP'), 0, currency IN ('KWD', 'BHD', 'OMR'), 3, 2);
+CREATE FUNCTION ten_to AS n -> toInt256(intExp10(n));
+-- A fraction rounded half away from zero.
+CREATE FUNCTION rounded AS (above, below) -> sign(above) * sign(below) * toInt256(intDivOrZero(2 * abs(above) + abs(below), 2 * abs(below)));
+-- Which of the movements (at, booked_at, amount) made their sum reach what is needed and stay there; 0: none did.
+CREATE FUNCTION crossing AS (movements, needed) -> if(
+    arraySum(arrayMap(m -> m.3, movements)) < needed, 0,
+    if(length(movements) = 1, 1,
+       arrayLastIndex((after, m) -> after >= needed AND after - m.3 < needed, arrayCumSum(arrayMap(m -> m.3, movements)), movements)));
+-- |booked - expected| <= minor units + |expected| x half an ulp of the rate / rate, without a division; expected = above / below.
+CREATE FUNCTION agrees AS (booked, above, below, digits, minor) ->
+    abs(toInt256(booked) * below - above) * 2 * digits <= toInt256(minor) * below * 2 * digits + abs(above);
+CREATE FUNCTION size AS minor -> toInt64(abs(minor));
+CREATE FUNCTION broken AS (holds, class, minor) -> (if(holds, class, ''), toInt64(coalesce(minor, 0)));
+-- State of a leg.
+CREATE FUNCTION leg AS (now, due_at, missing_at, ended_at, is_late) -> multiIf(
+    isNotNull(ended_at), if(is_late, 'met_late', 'met'), now < due_at, 'waiting', now < missing_at, 'late', 'missing');
+
+-- Each content of each fact once.
+CREATE TABLE contents ENGINE = Memory AS
+SELECT
+    e.correlationid AS key, e.id AS id, e.type AS type, e.source AS source, assumeNotNull(instant(e.time)) AS at,
+    assumeNotNull(coalesce(instant(e.data.recorded_at), at)) AS booked_at, e.data AS data, coalesce(e.data.version, -1) AS version, said
+FROM (
+    SELECT
+        body AS said,
+        JSONExtract(body, 'Tuple(
+            correlationid String, id String, type String, source String, time String,
+            data Tuple(
+                entity String, document_id String, version Nullable(Int64), recorded_at Nullable(String), currency Nullable(String),
+                total_minor Nullable(Int64), amount_minor Nullable(Int64), tax_minor Nullable(Int64), due_date Nullable(String),
+                direction Nullable(String), base_currency Nullable(String), base_total_minor Nullable(Int64), rate Nullable(String),
+                rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
+                from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
+                replaces Nullable(String),
+                customer Tuple(sold_to String, bill_to String, payer String),
+                refs Array(Tuple(kind String, value String)),
+                lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64))),
+                tax_lines Array(Tuple(amount_minor Int64))))') AS e
+    FROM (SELECT DISTINCT body FROM records WHERE seen_at <= {as_of:Int64})
+);
+
+-- Of several contents of one fact the highest version holds; two at the highest contradict each other.
+CREATE TABLE facts ENGINE = Memory AS
+SELECT *, contents_at_version > 1 AS is_doubted
+FROM (
+    SELECT
+        *, count() OVER (PARTITION BY key, id) AS contents, count() OVER (PARTITION BY key, id, version) AS contents_at_version,
+        row_number() OVER (PARTITION BY key, id ORDER BY version DESC, said) AS place
+    FROM contents
+)
+WHERE place = 1;
+
+-- One row a case: its facts by what they are, each in order of (at, id).
+CREATE TABLE cases ENGINE = Memory AS
+SELECT
+    key, splitByChar(':', key)[1] AS kind, splitByChar(':', key)[2] AS company,
+    sum(contents) AS facts, max(is_doubted) AS is_doubted, min(at) AS first_at, countIf(data.entity != splitByChar(':', key)[2]) AS strangers,
+    arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, booked_at, source, data), type IN ('invoice.issued', 'quote.approved'))) AS told,
+    groupArrayIf(tuple(booked_at, data), type = 'invoice.voided') AS voids,
+    arraySort(x -> (x.type, x.at, x.id), groupArrayIf(tuple(at, id, booked_at, type, data), type IN ('posting.recorded', 'posting.reversed'))) AS journal,
+    groupArrayIf(tuple(at, booked_at, data), type = 'payment.received') AS payments,
+    groupArrayIf(tuple(at, booked_at, data), type = 'payment.failed') AS failures,
+    groupArrayIf(tuple(at, booked_at, data), type = 'cash.applied') AS applied,
+    arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, data), type = 'delivery.failed')) AS refused,
+    groupArrayIf(tuple(at, data), type = 'delivery.succeeded') AS delivered,
+    groupArrayIf(tuple(booked_at, data), type = 'subscription.activated') AS activated
+FROM facts GROUP BY key;
+
+-- The document that stands, and which others stand beside it.
+CREATE TABLE documents ENGINE = Memory AS
+SELECT
+    *,
+    arrayFilter(d -> NOT arrayExists(v -> v.data.document_id = d.data.document_id
+        AND (isNull(v.data.version) OR isNull(d.data.version) OR v.data.version >= d.data.version), voids), told) AS live,
+    if(empty(live), told, live)[1] AS document,
+    notEmpty(told) AS has_document,
+    has_document AND empty(live) AS is_void,
+    arrayFilter((d, n) -> n > 1 AND d.source = document.source, live, arrayEnumerate(live)) AS extra,
+    toInt64(arraySum(arrayMap(d -> coalesce(d.data.total_minor, 0), extra))) AS extra_minor,
+    document.data.currency AS currency,
+    toInt64(coalesce(document.data.total_minor, 0)) AS stated_minor,
+    if(is_void, 0, stated_minor) AS total_minor,
+    arrayMax(arrayMap(v -> v.booked_at, voids)) AS void_at
+FROM cases;
+
+-- What the ledger nets to. `control` are lines on the account of the document's kind, (amount, base amount) each.
+CREATE TABLE ledgers ENGINE = Memory AS
+SELECT
+    *,
+    arrayFilter(p -> p.data.document_type IN ('invoice', 'void', 'other') AND p.data.posting_kind != 'revaluation'
+        AND NOT (p.data.posting_kind = 'manual' AND p.data.document_type = 'other'), journal) AS booked,
+    notEmpty(booked) AS is_booked,
+    booked[1].data.base_currency AS base_currency,
+    coalesce(currency, booked[1].data.currency, base_currency) AS ledger_currency,
+    if(coalesce(document.data.direction, booked[1].data.direction) = 'purchase', 'payable', 'receivable') AS role,
+    if(role = 'payable', -1, 1) AS way,
+    arrayMap(p -> tuple(
+        p.data.currency AS in_currency, p.data.base_currency AS in_base,
+        way * arraySum(arrayMap(l -> coalesce(l.amount_minor, l.base_minor, 0), arrayFilter(l -> l.role = role, p.data.lines))) AS net), booked) AS entries,
+    arrayFilter(e -> e.in_base != base_currency OR e.in_currency != ledger_currency, entries) AS foreign_entries,
+    notEmpty(foreign_entries) AND NOT arrayAll(
+        e -> arrayCount(o -> o.in_base = e.in_base AND o.in_currency IS NOT DISTINCT FROM e.in_currency, foreign_entries) > 1
+            AND arraySum(arrayMap(o -> if(o.in_base = e.in_base AND o.in_currency IS NOT DISTINCT FROM e.in_currency, o.net, 0), foreign_entries)) = 0,
+        foreign_entries) AS is_other_currency,
+    arrayFlatten(arrayMap(p -> arrayMap(l -> tuple(l.role AS of, if(isNull(l.amount_minor) AND p.data.base_currency = ledger_currency, l.base_minor, l.amount_minor) AS amount, l.base_minor AS base),
+        p.data.lines), booked)) AS lines,
+    arrayFilter(l -> l.of = role, lines) AS control,
+    arrayFilter(l -> l.of = 'tax', lines) AS taxed,
+    if(arrayExists(l -> isNull(l.amount), control), NULL, way * toInt64(arraySum(arrayMap(l -> assumeNotNull(l.amount), control)))) AS net_minor,
+    if(arrayExists(l -> isNull(l.base), control), NULL, way * toInt64(arraySum(arrayMap(l -> assumeNotNull(l.base), control)))) AS base_minor,
+    if(arrayExists(l -> isNull(l.amount), taxed), NULL, -way * toInt64(arraySum(arrayMap(l -> assumeNotNull(l.amount), taxed)))) AS booked_tax_minor,
+    if(arrayExists(l -> isNull(l.base), taxed), NULL, -way * toInt64(arraySum(arrayMap(l -> assumeNotNull(l.base), taxed)))) AS base_tax_minor,
+    coalesce(net_minor, base_minor, 0) AS stands_minor,
+    notEmpty(control) AND stands_minor = 0 AS is_cleared,
+    coalesce(if(isNotNull(net_minor), booked[1].data.currency, NULL), base_currency) AS shown_currency,
+    arrayMap(p -> p.data.reverses, booked) AS undone,
+    arraySort(p -> p.booked_at, arrayFilter(p -> p.type = 'posting.recorded' AND (length(booked) = 1 OR NOT has(undone, p.data.document_id)), booked)) AS standing
+FROM documents;
+
+-- The document in the ledger's base currency, as fractions: amount x `rate_above` / `rate_below`; and half an ulp of the rate.
+CREATE TABLE rates ENGINE = Memory AS
+SELECT
+    *,
+    position(coalesce(document.data.rate, ''), '.') AS point,
+    toInt256(replaceOne(coalesce(document.data.rate, '0'), '.', '')) AS digits,
+    ten_to(if(point = 0, 0, length(coalesce(document.data.rate, '')) - point)) AS places,
+    ten_to(decimals(base_currency)) AS base_unit, ten_to(decimals(currency)) AS unit,
+    document.data.rate_direction = 'base_per_document' AS is_multiplied,
+    if(is_multiplied, digits * base_unit, places * base_unit) AS rate_above,
+    if(is_multiplied, places * unit, digits * unit) AS rate_below,
+    toInt256(total_minor) * rate_above AS base_above,
+    isNull(net_minor) OR base_currency != currency AS is_converted,
+    toInt64(rounded(base_above, rate_below)) AS base_total_minor
+FROM ledgers;
+
+-- The one reason why the ledger differs from the document.
+CREATE TABLE causes ENGINE = Memory AS
+SELECT
+    *,
+    coalesce(net_minor, base_minor) AS compared_minor,
+    if(isNull(net_minor), agrees(base_minor, base_above, rate_below, digits, 1), net_minor = total_minor) AS is_equal,
+    if(isNull(net_minor), agrees(base_minor, toInt256(total_minor + extra_minor) * rate_above, rate_below, digits, length(extra) + 1),
+        net_minor = total_minor + extra_minor) AS covers_all,
+    if(isNull(net_minor), if(base_total_minor = 0, 0, toInt64(rounded(toInt256(base_minor) * rate_below, base_above))),
+        if(total_minor = 0, 0, intDiv(assumeNotNull(net_minor), total_minor))) AS times,
+    times >= 2 AND length(standing) >= times AND if(isNull(net_minor),
+        agrees(base_minor, base_above * times, rate_below, digits, times), net_minor = total_minor * times) AS is_multiple,
+    document.data.tax_minor AS tax_minor,
+    multiIf(
+        NOT is_booked, 'nothing_posted', NOT has_document, 'agrees',
+        is_other_currency OR (isNotNull(document.data.base_currency) AND base_currency != document.data.base_currency), 'currency',
+        empty(control) AND stated_minor != 0, 'no_control_line',
+        is_equal, if(isNull(net_minor) OR base_currency = currency OR isNull(base_minor) OR agrees(base_minor, base_above, rate_below, digits, 1), 'agrees', 'fx'),
+        is_void, 'unreversed', compared_minor = 0, 'reversed', notEmpty(extra) AND covers_all, 'agrees', is_multiple, 'duplicate',
+        isNotNull(net_minor) AND notEmpty(taxed) AND booked_tax_minor - tax_minor = net_minor - total_minor, 'tax',
+        isNull(net_minor), 'fx', 'amount') AS cause
+FROM rates;
+
+-- Money received and applied. Movements are (at, booked_at, amount).
+CREATE TABLE money ENGINE = Memory AS
+SELECT
+    *,
+    arrayFilter(f -> arrayExists(p -> p.data.document_id = f.data.document_id AND p.at <= f.at, payments), failures) AS taken_back,
+    arraySort(arrayConcat(arrayMap(p -> (p.at, p.booked_at, assumeNotNull(p.data.amount_minor)), payments),
+        arrayMap(f -> (f.at, f.booked_at, -assumeNotNull(f.data.amount_minor)), taken_back))) AS received,
+    arraySort(arrayMap(a -> (a.at, a.booked_at, assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind = 'payment', applied))) AS applications,
+    arraySort(arrayMap(a -> (a.at, a.booked_at, assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind != 'payment', applied))) AS reductions,
+    arraySum(arrayMap(m -> m.3, received)) AS received_minor,
+    arraySum(arrayMap(m -> m.3, applications)) AS applied_minor,
+    arraySum(arrayMap(m -> m.3, reductions)) AS reduced_minor,
+    empty(payments) AND applied_minor > received_minor AS is_known_from_applications,
+    if(is_known_from_applications, applied_minor, received_minor) AS paid_minor,
+    paid_minor + reduced_minor AS settled_minor,
+    arraySort(arrayConcat(if(is_known_from_applications, applications, received), reductions)) AS settling,
+    greatest(0, least(total_minor - reduced_minor, received_minor)) AS needed_minor,
+    arrayCount(p -> p.data.amount_minor = stated_minor - reduced_minor, payments) AS whole_payments,
+    if(paid_minor > 0, greatest(0, settled_minor - total_minor - extra_minor), 0) AS excess_minor
+FROM causes;
+
+CREATE TABLE legs ENGINE = Memory AS
+WITH {as_of:Int64} AS now
+SELECT
+    *,
+    document.booked_at AS issued_at,
+    -- posting: from the document to the first posting that stands; an edit within 15 minutes does not count as a gap
+    arrayMap(p -> (p.data.reverses, p.booked_at), arrayFilter(p -> isNotNull(p.data.reverses), booked)) AS reversals,
+    arrayReverseSort(u -> u.1, arrayFlatten(arrayMap(r -> arrayMap(p -> (p.booked_at, r.2),
+        arrayFilter(p -> p.data.document_id = r.1 AND isNull(p.data.reverses), booked)), reversals))) AS edited,
+    if(NOT has_document OR empty(standing) OR (is_cleared AND total_minor != 0), NULL,
+        arrayFold((since, u) -> if(since - u.2 <= minutes(15), least(since, u.1), since), edited, toInt64(standing[1].booked_at))) AS posted_at,
+    arrayMax(arrayMap(r -> r.2, reversals)) AS reversed_at,
+    greatest(issued_at, if(isNull(posted_at) AND is_booked, reversed_at, 0)) AS posting_from,
+    multiIf(NOT has_document OR kind != 'invoice', '', isNull(posted_at) AND total_minor = 0, 'not_expected',
+        leg(now, posting_from + minutes(15), posting_from + days(1), posted_at, posted_at > issued_at + minutes(15))) AS posting,
+    -- payment: due at the end of the due date, in calendar days
+    end_of_day(coalesce(toDate32(document.data.due_date), toDate32(fromUnixTimestamp64Micro(document.at, 'UTC')) + 30)) AS due_at,
+    crossing(settling, total_minor) AS settled_by,
+    if(settled_by = 0, NULL, settling[settled_by].1) AS settled_at,
+    multiIf(NOT has_document OR kind != 'invoice', '', total_minor = 0, 'not_expected',
+        leg(now, due_at, due_at + days(30), settled_at, settled_at >= due_at)) AS payment,
+    -- application: from the money that completes what the invoice can take to its application
+    applied_minor < needed_minor AS is_unapplied,
+    crossing(received, if(is_unapplied, applied_minor + 1, needed_minor)) AS awaited,
+    greatest(issued_at, if(awaited = 0, first_at, received[awaited].2)) AS applying_from,
+    crossing(applications, needed_minor) AS applied_by,
+    if(is_unapplied OR applied_by = 0, NULL, applications[applied_by].2) AS applied_at,
+    multiIf(NOT has_document OR kind != 'invoice', '', total_minor = 0 OR received_minor = 0 OR needed_minor = 0, 'not_expected',
+        leg(now, applying_from + minutes(240), applying_from + days(2), applied_at, applied_at > applying_from + minutes(240))) AS application,
+    -- subscription: from the quote to its activation
+    if(empty(activated), NULL, toInt64(arrayMin(arrayMap(a -> a.booked_at, activated)))) AS activated_at,
+    multiIf(NOT has_document OR kind != 'order', '',
+        leg(now, issued_at + minutes(60), issued_at + days(1), activated_at, activated_at > issued_at + minutes(60))) AS subscription,
+    -- what has no document waits a day for it
+    now < arrayMin(arrayMap(p -> p.booked_at, booked)) + days(1) AS posting_waits,
+    now < arrayMin(arrayMap(m -> m.2, arrayConcat(received, if(empty(payments), arrayConcat(applications, reductions), [])))) + days(1) AS money_waits
+FROM money;
+
+CREATE TABLE breaks ENGINE = Memory AS
+WITH {as_of:Int64} AS now
+SELECT
+    *,
+    arrayFilter(x -> x != '', [document.data.customer.sold_to, document.data.customer.bill_to, document.data.customer.payer]) AS parties,
+    arrayConcat(parties, arrayMap(r -> r.value, arrayFilter(r -> r.kind = 'customer', document.data.refs))) AS names,
+    arrayConcat(arrayMap(p -> [p.data.customer.sold_to, p.data.customer.bill_to, p.data.customer.payer], journal),
+        arrayMap(p -> [p.data.customer.sold_to, p.data.customer.bill_to, p.data.customer.payer], payments),
+        arrayMap(p -> [p.data.customer.sold_to, p.data.customer.bill_to, p.data.customer.payer], activated)) AS others,
+    arrayExists(o -> notEmpty(arrayFilter(x -> x != '', o)) AND NOT hasAny(o, names), others) AS is_anothers,
+    -- a journal entry sums to zero
+    arrayFirst(r -> r.2 != 0, arrayMap(p -> (p.data.base_currency, toInt64(if(arrayExists(l -> isNull(l.base_minor), p.data.lines),
+        arraySum(arrayMap(l -> coalesce(l.amount_minor, 0), p.data.lines)), arraySum(arrayMap(l -> assumeNotNull(l.base_minor), p.data.lines))))), journal)) AS unbalanced,
+    multiIf(unbalanced.2 = 0 OR cause = 'amount', 0, NOT has_document OR unbalanced.1 = currency, size(unbalanced.2), digits = 0, stated_minor,
+        size(toInt64(rounded(toInt256(unbalanced.2) * rate_below, rate_above)))) AS unbalanced_minor,
+    -- tax: stated against its own lines, then against what is booked
+    toInt64(arraySum(arrayMap(l -> l.amount_minor, document.data.tax_lines))) AS tax_of_lines,
+    isNotNull(tax_minor) AND notEmpty(document.data.tax_lines) AND tax_minor != tax_of_lines AS is_tax_torn,
+    toInt64(coalesce(tax_minor, tax_of_lines)) AS expected_tax,
+    isNotNull(tax_minor) OR notEmpty(document.data.tax_lines) AS is_tax_stated,
+    is_tax_stated AND is_booked AND notEmpty(taxed) AND empty(extra) AND (cause IN ('agrees', 'tax') OR (cause = 'fx' AND isNotNull(booked_tax_minor))) AS is_tax_compared,
+    toInt256(expected_tax) * rate_above AS tax_above,
+    greatest(length(taxed), length(arrayFilter(l -> l.of NOT IN (role, 'tax'), lines))) AS tax_roundings,
+    multiIf(
+        NOT has_document OR kind != 'invoice' OR is_void, 0,
+        is_tax_torn, size(assumeNotNull(tax_minor) - tax_of_lines),
+        NOT is_tax_compared, 0,
+        isNotNull(booked_tax_minor), size(assumeNotNull(booked_tax_minor) - expected_tax),
+        isNull(base_tax_minor) OR digits = 0 OR agrees(base_tax_minor, tax_above, rate_below, digits, tax_roundings), 0,
+        base_currency = currency, size(toInt64(base_tax_minor - rounded(tax_above, rate_below))),
+        size(toInt64(rounded((toInt256(base_tax_minor) - rounded(tax_above, rate_below)) * total_minor * rate_below, base_above)))) AS tax_exposure,
+    size(toInt64(rounded((toInt256(coalesce(base_minor, 0)) - base_total_minor) * total_minor * rate_below, if(base_above = 0, toInt256(1), base_above)))) AS fx_exposure,
+    greatest(0, needed_minor - applied_minor) AS unapplied_minor,
+    arrayFilter(b -> b.1 != '', [
+        broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
+        broken(unbalanced_minor != 0, 'amount', unbalanced_minor),
+        broken(tax_exposure != 0, 'tax', tax_exposure),
+        broken(has_document AND cause = 'currency', 'currency', stated_minor),
+        broken(has_document AND cause = 'fx', 'fx', fx_exposure),
+        broken(has_document AND notEmpty(names) AND is_anothers, 'customer', stated_minor),
+        broken(strangers > 0, 'entity', stated_minor),
+        broken(posting = 'missing', 'missing_posting', total_minor),
+        broken(cause = 'unreversed' AND now >= void_at + minutes(15), 'missing_reversal', if(shown_currency = currency, size(stands_minor), stated_minor)),
+        broken(NOT has_document AND kind = 'invoice' AND is_booked AND NOT is_cleared AND NOT posting_waits, 'orphan_posting', size(stands_minor)),
+        broken(has_document AND cause = 'duplicate', 'duplicate_posting', if(isNull(net_minor), total_minor, size(stands_minor - total_minor))),
+        broken(notEmpty(extra), 'duplicate_invoice', extra_minor),
+        broken(NOT has_document AND kind = 'invoice' AND NOT is_booked AND notEmpty(arrayConcat(payments.at, applied.at)) AND NOT money_waits
+            AND if(received_minor != 0, received_minor, applied_minor + reduced_minor) > 0, if(empty(payments), 'orphan_application', 'orphan_payment'),
+            if(received_minor != 0, received_minor, applied_minor + reduced_minor)),
+        broken(payment = 'missing' AND paid_minor <= 0, 'missing_payment', total_minor - settled_minor),
+        broken(payment IN ('late', 'missing') AND paid_minor > 0, 'short_payment', total_minor - settled_minor),
+        broken(has_document AND excess_minor > 0, if(length(payments) > 1 AND whole_payments > 1, 'duplicate_payment', 'overpayment'), excess_minor),
+        broken(application = 'missing', if(applied_minor > 0, 'unapplied_cash', 'missing_application'), unapplied_minor),
+        broken(subscription = 'missing', 'missing_subscription', total_minor),
+        broken(is_doubted, 'conflict', stated_minor),
+        broken(posting = 'late', 'sla', total_minor),
+        broken(application = 'late', 'sla', unapplied_minor),
+        broken(subscription = 'late', 'sla', total_minor)
+    ]) AS found
+FROM legs;
+
+CREATE TABLE verdicts ENGINE = Memory AS
+SELECT
+    key, facts,
+    mapFilter((name, state) -> state != '', map('quote_to_subscription', subscription, 'invoice_to_posting', posting,
+        'invoice_to_payment', payment, 'payment_to_application', application)) AS hops,
+    hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
+    multiIf(
+        notEmpty(found), 'break',
+        is_open, 'pending',
+        kind = 'order', if(has_document, 'ok', 'pending'),
+        -- its document, or what could have one, has not come; or the ledger has yet to follow a void
+        NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied), 'pending',
+        NOT has_document AND ((is_booked AND NOT is_cleared AND posting_waits) OR (NOT is_booked AND money_waits)), 'pending',
+        cause = 'unreversed', 'pending', 'ok') AS outcome,
+    arraySort(arrayMap(b -> b.1, found)) AS classes,
+    if(empty(found), 0, arrayMax(arrayMap(b -> toInt64(b.2), found))) AS exposure_minor,
+    -- why the open leg has not come: the last delivery to its system that failed and did not succeed later
+    arrayFilter(r -> NOT arrayExists(d -> d.data.target = r.data.target AND d.at >= r.at, delivered), refused) AS unmended,
+    multiIf(
+        posting IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'erp', unmended)[-1].data.failure,
+        subscription IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'billing', unmended)[-1].data.failure, NULL) AS failure
+FROM breaks;
