@@ -93,7 +93,7 @@ def _check_paths(paths: Iterable[str]) -> None:
             raise SourceError(f"no such file or folder: {path}")
 
 
-def _files(paths: Iterable[str], endings: tuple[str, ...]) -> Iterator[Path]:
+def files(paths: Iterable[str], endings: tuple[str, ...]) -> Iterator[Path]:
     """The files meant; one that was named itself is read whatever its ending."""
     for path in map(Path, paths):
         if not path.exists():
@@ -126,12 +126,12 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def read_json(paths: Iterable[str]) -> Iterator[RawRecord]:
-    for path in _files(paths, _JSON_ENDINGS):
+    for path in files(paths, _JSON_ENDINGS):
         yield from _numbered(path, _json_bodies(path, _parts))
 
 
 def read_stripe(paths: Iterable[str]) -> Iterator[RawRecord]:
-    for path in _files(paths, _JSON_ENDINGS):
+    for path in files(paths, _JSON_ENDINGS):
         yield from _numbered(path, _json_bodies(path, _stripe_parts))
 
 
@@ -227,14 +227,14 @@ def _stripe_parts(body: bytes) -> list[bytes]:
 
 
 def read_csv(paths: Iterable[str]) -> Iterator[RawRecord]:
-    for path in _files(paths, _CSV_ENDINGS):
+    for path in files(paths, _CSV_ENDINGS):
         for line, row in _rows(path):
             yield RawRecord(row if isinstance(row, bytes) else _encode(row), str(path), line)
 
 
 def read_receivables(paths: Iterable[str]) -> Iterator[RawRecord]:
     """As read_csv, with what the whole file proves of its dates and decimals beside each row; so it is read twice."""
-    for path in _files(paths, _CSV_ENDINGS):
+    for path in files(paths, _CSV_ENDINGS):
         known = habits(row for _, row in _rows(path) if not isinstance(row, bytes))
         for line, row in _rows(path):
             yield RawRecord(row if isinstance(row, bytes) else _encode(row | known), str(path), line)
@@ -402,7 +402,7 @@ class _Books:
         self.tables = _tables(folder)
         self.store = store
         self.rates: dict[str, dict[str, _Rates]] = {}  # organisation -> currency -> what is known of it
-        self.organisations = list({_organisation_id(row) or str(_filled(row)): row for _, row in self._clean("organizations") if _is_current(row)}.values())  # fmt: skip
+        self.organisations = list({_organisation_id(row) or str(filled(row)): row for _, row in self._clean("organizations") if _is_current(row)}.values())  # fmt: skip
         self.relations = {row["source_relation"]: _organisation_id(row) for row in self.organisations if row.get("source_relation")}  # fmt: skip
         self.accounts = {row[name]: row for _, row in self._clean("accounts") for name in ("code", "account_id") if row.get(name)}  # fmt: skip
         self._load()
@@ -428,14 +428,14 @@ class _Books:
             record["controls"] = self.controls.get(organisation, {})
             record["standing"] = self._is_standing(row, self.controls.get(organisation, {}))
             record["credit_notes"] = "credit_notes" in self.tables
-        record["document"] = _filled(row)
+        record["document"] = filled(row)
         found = self.store.execute("SELECT body FROM lines WHERE kind = ? AND header = ? ORDER BY at", (lines, row.get(ident, "")))  # fmt: skip
         record["lines"] = [self._with_account(json.loads(body)) for (body,) in found]
         return record
 
     def _with_account(self, line: Row) -> dict[str, object]:
         account = self.accounts.get(line.get("account_id", "")) or self.accounts.get(line.get("account_code", ""))
-        return dict(line) if account is None else {**line, "account": _filled(account)}
+        return dict(line) if account is None else {**line, "account": filled(account)}
 
     def _is_standing(self, row: Row, controls: dict[str, str]) -> bool | None:
         """Whether the journals of a payment leave something: one that was taken back has as many reversals."""
@@ -457,7 +457,7 @@ class _Books:
 
     def _line(self, kind: str, row: Row, ident: str, at: int) -> tuple[str, str, str, str, str, str, int]:
         account = self._control_candidate(row) if kind == "journal_lines" else ""
-        return kind, row.get(ident, ""), row.get(_LINE_IDS[kind], ""), account, row.get("net_amount", ""), json.dumps(_filled(row)), at  # fmt: skip
+        return kind, row.get(ident, ""), row.get(_LINE_IDS[kind], ""), account, row.get("net_amount", ""), json.dumps(filled(row)), at  # fmt: skip
 
     def _control_candidate(self, line: Row) -> str:
         """The line's account where it may be a control account: an untaxed line on an account of such a type."""
@@ -507,11 +507,11 @@ class _Books:
         return ((at, row) for at, row in self._rows(table) if not isinstance(row, bytes))
 
     def _rows(self, table: str) -> Iterator[tuple[int, "Row | bytes"]]:
-        for at, row in _table_rows(self.tables[table]) if table in self.tables else ():
-            yield at, row if isinstance(row, bytes) else _plain(row)
+        for at, row in table_rows(self.tables[table]) if table in self.tables else ():
+            yield at, row if isinstance(row, bytes) else plain(row)
 
 
-def _table_rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
+def table_rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
     return _json_rows(path) if path.name.lower().removesuffix(".gz").endswith(_JSON_ENDINGS) else _rows(path)
 
 
@@ -530,12 +530,12 @@ def _cell(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _plain(row: Row) -> Row:
+def plain(row: Row) -> Row:
     """Columns in small letters (Snowflake writes capitals), cells trimmed, a database's word for empty as empty."""
     return {column.lower(): "" if cell in _NULLS else cell.strip() for column, cell in row.items()}
 
 
-def _filled(row: Row) -> Row:
+def filled(row: Row) -> Row:
     return {column: cell for column, cell in row.items() if cell and column not in _DELIVERY}
 
 

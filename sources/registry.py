@@ -12,6 +12,7 @@ A new system is one new file and one line in SOURCES.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from canonical.dead_letters import DeadLetter
@@ -19,7 +20,7 @@ from canonical.events import Event
 from canonical.ids import CaseKeyError
 from canonical.money import MoneyError
 from canonical.structs import RecordError
-from sources import canonical_events, receivables_csv, records, stripe, xero_tables
+from sources import canonical_events, joined, receivables_csv, records, shop_tables, stripe, xero_tables
 from sources.fields import Refused
 
 Mapping = Callable[[bytes, str | None], tuple[Event, ...] | DeadLetter]
@@ -63,6 +64,8 @@ def _source(name: str, read: Callable[[Iterable[str]], Iterator[records.RawRecor
     return Source(name, read, _guarded(name, mapping), _quiet(key))
 
 
+_shop_tables = partial(joined.read_joined, layout=shop_tables.LAYOUT)
+
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
@@ -70,6 +73,7 @@ SOURCES: dict[str, Source] = {
         _source("stripe", records.read_stripe, stripe.map_record, stripe.key),
         _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
+        _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )
 }
 

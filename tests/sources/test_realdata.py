@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from canonical.money import convert
+from matching.case import Case
+from matching.judge import judge
+from matching.policy import load
 from sources.records import Mapped, Rejected, map_paths
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -157,3 +160,35 @@ def test_days_to_settle_and_days_late_come_out_of_the_facts() -> None:
         days, late = (received.time - issued.time).days, max(0, (received.time - due).days)
         agreeing += (days, late) == (int(row["DaysToSettle"]), int(row["DaysLate"]))
     assert agreeing == len(rows) == 2466
+
+
+def test_every_order_of_the_shop_ties_out_or_says_why_not() -> None:
+    found = outcomes("shop_tables", "jaffle_shop")
+    assert not [outcome for outcome in found if isinstance(outcome, Rejected)]
+    cases = {key: events for key, events in by_case(found).items() if key.startswith("invoice:")}
+    verdicts = {key: judged(key, events) for key, events in cases.items()}
+    orders, payments = rows_of("jaffle_shop/raw_orders.csv"), rows_of("jaffle_shop/raw_payments.csv")
+    paid = Counter({order["id"]: 0 for order in orders})
+    for payment in payments:
+        paid[payment["order_id"]] += int(payment["amount"])
+    broken = {
+        (f"invoice:main:shop:{order['id']}", "overpayment", paid[order["id"]])
+        for order in orders
+        if order["status"] == "returned"
+    }
+    assert (len(cases), len(payments), len(broken)) == (len(orders), 113, 4)
+    assert {(key, found.class_, found.variance_minor) for key, verdict in verdicts.items() for found in verdict.breaks} == broken  # fmt: skip
+    assert Counter(verdict.outcome for verdict in verdicts.values()) == {"ok": 95, "break": 4}
+    assert {key: events[0].data.total_minor for key, events in cases.items()} == {f"invoice:main:shop:{ident}": minor for ident, minor in paid.items()}  # fmt: skip
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (DATA / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def judged(key: str, events: list[Any]) -> Any:
+    case = Case(key)
+    for event in events:
+        case.add(event)
+    return judge(case, load(), datetime(2026, 1, 1, tzinfo=UTC))
