@@ -253,7 +253,10 @@ class CreditMemoData(Priced):
 
 
 class PostingData(Document):
-    """One journal entry. Its lines sum to zero; a reversal carries its own (opposite) lines."""
+    """One journal entry. Its lines sum to zero; a reversal carries its own (opposite) lines.
+
+    `members`: how many documents a summary posting says it books.
+    """
 
     ledger: Name
     document_type: Literal["invoice", "credit", "payment", "refund", "void", "application", "fee", "payout", "other"]
@@ -263,6 +266,7 @@ class PostingData(Document):
     base_currency: Currency
     lines: tuple[PostingLine, ...]
     reverses: Name | None = None
+    members: Count | None = None
 
 
 class RevenueScheduleData(Document):

@@ -68,12 +68,12 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     if "late" in states:
         return None
     if settlement is NO_MONEY:
-        return (view.kind, view.cause, view.expects_posting, *states)
+        return (view.kind, view.cause, view.expects_posting, view.is_covered, *states)
     paid_minor = settlement.paid_minor
     is_paid_too_much = paid_minor > 0 and settlement.settled_minor > view.total_minor
     if is_paid_too_much or settlement.foreign:
         return None
     return (
-        view.kind, view.cause, view.expects_posting, bool(settlement.payments), bool(settlement.applications),
+        view.kind, view.cause, view.expects_posting, view.is_covered, bool(settlement.payments), bool(settlement.applications),
         paid_minor > 0, settlement.applied_minor > 0, *states,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from matching.assessment import assess
-from matching.case import Case
+from matching.case import ALLOCATION, Case
 from matching.clock import COMPLETE, Clock, Progress
 from matching.controls import NAMES
 from matching.deliveries import failure_beside
@@ -82,7 +82,7 @@ def _amount(view: View) -> tuple[str | None, int]:
 
 
 def _stated_amount(view: View) -> tuple[str | None, int]:
-    for fact in view.facts:
+    for fact in _own_first(view):
         data: Any = fact.data
         minor = getattr(data, "amount_minor", None) or getattr(data, "total_minor", None)
         if minor is not None and getattr(data, "currency", None) is not None:
@@ -96,13 +96,20 @@ def _stated_amount(view: View) -> tuple[str | None, int]:
 def _document(view: View) -> str:
     if view.document is not None:
         return str(view.document.data.number or view.document.subject)
-    return next((fact.data.number for fact in view.facts if fact.data.number), view.ident)
+    return next((fact.data.number for fact in _own_first(view) if fact.data.number), view.ident)
+
+
+def _own_first(view: View) -> Sequence[Any]:
+    """What other cases told of theirs names this one only where nothing else does."""
+    if ALLOCATION not in view.by_type:
+        return view.facts
+    return [fact for fact in view.facts if fact.type != ALLOCATION] or view.facts
 
 
 def _customer(view: View) -> str | None:
     parties = view.document.data.customer if view.document is not None else None
     if parties is None:
-        parties = next((fact.data.customer for fact in view.facts if fact.data.customer is not None), None)
+        parties = next((fact.data.customer for fact in _own_first(view) if fact.data.customer is not None), None)
     return None if parties is None else parties.sold_to or parties.bill_to or parties.payer
 
 

@@ -30,7 +30,7 @@ ControlName = Literal[
     "amount", "balance", "tax", "currency", "fx", "customer", "entity", "missing_posting", "missing_reversal",
     "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
-    "conflict", "cutoff", "sla",
+    "conflict", "cutoff", "sla", "summary_split",
 ]  # fmt: skip
 
 

@@ -39,13 +39,14 @@ _VOID_TYPES = {"invoice": "invoice.voided", "credit": "credit_memo.voided"}
 class View:
     __slots__ = (
         "by_type", "cause", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
-        "expect", "extra_documents", "facts", "hops", "ident", "issued", "key", "kind", "ledgers", "policy", "postings",
+        "expect", "extra_documents", "facts", "hops", "ident", "is_covered", "issued", "key", "kind", "ledgers", "policy", "postings",
         "settlement", "system", "terms", "total_minor", "void",
     )  # fmt: skip
 
     document: Any  # the standing version (an event) or None
     issued: Any  # its first version, which starts the clocks
     void: Any  # the event that voided it, or None
+    is_covered: bool  # booked by a batch, which answers for it
     changed_at: datetime | None  # when the standing version was booked, where it is not the first
     currency: str | None
     total_minor: int
@@ -102,10 +103,11 @@ class View:
 
     @property
     def expects_posting(self) -> bool:
-        return self.expect.posting and self.document is not None and self.total_minor != 0
+        return self.expect.posting and self.document is not None and self.total_minor != 0 and not self.is_covered
 
     def _lay_out_document(self) -> None:
         self.document = self.issued = self.void = self.changed_at = None
+        self.is_covered = False
         self.extra_documents: Sequence[Any] = NOTHING
         self.total_minor, self.currency = 0, None
         told = self._versions()
@@ -126,6 +128,7 @@ class View:
             self.extra_documents = [extra for extra in live[1:] if extra.source == document.source]
         self.currency = data.currency
         self.total_minor = 0 if self.void is not None else data.total_minor
+        self.is_covered = self.kind in _BOOKS and data.summary_key is not None
         if len(told) > 1:
             self.issued = next(version for version in told if version.data.document_id == data.document_id)
             self.changed_at = moment(document) if self.issued is not document else None
@@ -165,7 +168,7 @@ class View:
         return known
 
     def _cause(self, ledger: Ledger) -> Cause:
-        if self.document is None:
+        if self.document is None or self.is_covered:
             return "agrees"
         stated_base = self.document.data.base_currency
         if ledger.is_other_currency or (stated_base is not None and ledger.base_currency != stated_base):

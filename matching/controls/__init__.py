@@ -4,7 +4,7 @@ A control is one pure function of the view that answers pass, fail, not_applicab
 one is one function and one line here; policy says which are mandatory.
 """
 
-from matching.controls import amounts, orders, parties, payments, postings, records, timing
+from matching.controls import amounts, orders, parties, payments, postings, records, summaries, timing
 from matching.findings import Control
 
 _DOCUMENT: tuple[Control, ...] = (
@@ -38,7 +38,13 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
     "credit": (*_DOCUMENT, *_ANY_DOCUMENT),
     "receipt": (amounts.balance, parties.entity, payments.unapplied_cash, records.conflict),
     "payout": (amounts.balance, parties.entity, records.payout, records.conflict),
-    "summary": (amounts.balance, parties.entity, records.conflict),
+    "summary": (
+        amounts.balance,
+        parties.entity,
+        postings.missing_posting,
+        summaries.summary_split,
+        records.conflict,
+    ),
     "index": (),
 }
 

@@ -46,7 +46,7 @@ def amount(view: View) -> Answer:
     """
     if view.document is None:
         return _AMOUNT_NO_DOCUMENT
-    if not view.ledgers:
+    if not view.ledgers or view.is_covered:
         return _AMOUNT_NOT_YET if view.expects_posting else _AMOUNT_NOT_EXPECTED
     cause = view.cause
     if cause == "agrees" and view.ledgers[0].net_minor is not None:
@@ -207,7 +207,7 @@ def tax(view: View) -> Answer:
     tax_minor = of_lines if stated is None else stated
     if tax_minor is None:
         return _TAX_NOT_STATED
-    if not view.ledgers:
+    if not view.ledgers or view.is_covered:
         return _TAX_NOT_YET if view.expects_posting else _TAX_NOT_EXPECTED
     return _tax_booked(view, tax_minor)
 
@@ -284,7 +284,7 @@ def fx(view: View) -> Answer:
     """
     if view.document is None:
         return _FX_NO_DOCUMENT
-    if not view.ledgers:
+    if not view.ledgers or view.is_covered:
         return _FX_NOT_YET if view.expects_posting else _FX_NOT_EXPECTED
     answer: Answer = _FX_SAME
     for ledger in view.ledgers:

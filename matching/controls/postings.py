@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from matching.controls.summaries import missing_journal
 from matching.deliveries import failure_beside
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.ledger import Ledger
@@ -9,20 +10,27 @@ from matching.view import View
 
 _MISSING_PASS = passed("missing_posting", "the document is in the ledger")
 _MISSING_NOT_EXPECTED = not_applicable("missing_posting", "no posting is expected")
+_MISSING_COVERED = not_applicable("missing_posting", "covered_by_summary: its batch answers for its posting")
 _MISSING_WAITING = not_assessed("missing_posting", "no posting yet, and its time has not passed")
 _MISSING_UNPROVEN = not_assessed("missing_posting", "no posting yet, and the ledger's feed is itself behind")
 _MISSING_NO_DOCUMENT = not_applicable("missing_posting", "no document in this case yet")
 
 
 def missing_posting(view: View) -> Answer:
-    """Every document with an amount is booked. Until it is, receivables (or payables), revenue and tax are understated."""
+    """Every document with an amount is booked, by itself or by the batch that it names.
+
+    Until it is, receivables (or payables), revenue and tax are understated. A batch that was never booked is one break,
+    on the batch; its documents say that they are covered by it.
+    """
+    if view.kind == "summary":
+        return missing_journal(view)
     hop = view.hops.get("invoice_to_posting")
     if hop is None:
         return _MISSING_NO_DOCUMENT
     if hop.state == "missing":
         return _posting_is_missing(view)
     if hop.state == "not_expected":
-        return _MISSING_NOT_EXPECTED
+        return _MISSING_COVERED if view.is_covered else _MISSING_NOT_EXPECTED
     if hop.state == "unproven":
         return _MISSING_UNPROVEN
     return _MISSING_WAITING if hop.state in ("waiting", "late") else _MISSING_PASS
@@ -80,9 +88,15 @@ _DUPLICATE_NONE = not_applicable("duplicate_posting", "no posting of a document 
 
 
 def duplicate_posting(view: View) -> Answer:
-    """The document is booked once: two postings that both stand double the receivable and the revenue."""
+    """The document is booked once: two postings that both stand double the receivable and the revenue.
+
+    So does a posting of its own beside the batch that books it.
+    """
     if view.document is None or not view.ledgers:
         return _DUPLICATE_NONE
+    if view.is_covered and view.document.data.summary_key is not None:
+        ledger = next((ledger for ledger in view.ledgers if not ledger.is_cleared), None)
+        return _DUPLICATE_PASS if ledger is None else _booked_beside_its_batch(view, ledger)
     for ledger in view.ledgers:
         if view.causes[ledger.name] == "duplicate":
             return _booked_twice(view, ledger)
@@ -98,6 +112,16 @@ def _booked_twice(view: View, ledger: Ledger) -> Failure:
         expected=f"{major(once, currency)} once", actual=f"{major(stands, currency)} net of {len(ledger.postings)} postings",
         amounts=(once, stands), variance_minor=stands - once, currency=currency,
         exposure_minor=abs(stands - once) if ledger.net_minor is not None else view.total_minor,
+        evidence=(view.document, *ledger.postings),
+    )  # fmt: skip
+
+
+def _booked_beside_its_batch(view: View, ledger: Ledger) -> Failure:
+    stands, currency, batch = ledger.stands_at_minor, ledger.shown_currency, view.document.data.summary_key
+    return failed(
+        view, "duplicate_posting", "duplicate_posting", f"booked by itself in ledger {ledger.name} and by {batch}; reverse one",
+        expected=f"booked by {batch}", actual=f"{major(stands, currency)} of its own as well",
+        amounts=(batch, stands), variance_minor=stands, currency=currency, exposure_minor=view.total_minor,
         evidence=(view.document, *ledger.postings),
     )  # fmt: skip
 
