@@ -5,12 +5,11 @@ amounts), so it stays when time passes, when policy or a wording changes, and go
 """
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, localcontext
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from canonical import money
-from canonical.money import MAX_MINOR, round_minor
+from canonical.money import MAX_MINOR
 from matching.verdict import Break, BreakClass, ControlResult, Owner
 from matching.view import View
 
@@ -88,12 +87,6 @@ def fingerprint(key: str, class_: str, control: str, documents: Sequence[str], a
 def bounded(amount_minor: int) -> int:
     """A sum over facts can leave 64 bits where no single amount may; what is stored stays inside."""
     return min(amount_minor, MAX_MINOR)
-
-
-def rounded(value: Decimal) -> int:
-    """Half away from zero, also beyond the 28 digits that decimals have by default."""
-    with localcontext(prec=100):
-        return round_minor(value)
 
 
 def major(amount_minor: int, currency: str | None) -> str:

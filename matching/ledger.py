@@ -18,7 +18,7 @@ from matching.documents import moment
 
 Cause = Literal[
     "agrees", "nothing_posted", "currency", "no_control_line", "no_rate", "unreversed", "reversed", "duplicate",
-    "waiting", "tax", "amount", "fx",
+    "waiting", "rounding", "tax", "amount", "fx",
 ]  # fmt: skip
 
 

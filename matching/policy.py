@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from canonical.events import AccountRole
 from canonical.ids import CaseKind
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
@@ -30,7 +31,7 @@ ControlName = Literal[
     "amount", "balance", "tax", "currency", "fx", "customer", "entity", "missing_posting", "missing_reversal",
     "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
-    "conflict", "cutoff", "sla", "summary_split",
+    "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
 ]  # fmt: skip
 
 
@@ -139,6 +140,21 @@ class Cutoff(Section):
     is_break: bool
 
 
+class Accounts(Section):
+    """Which accounts, by role, the lines of an entry may be on; one that is not named may be on any."""
+
+    invoice: tuple[AccountRole, ...] | None = None
+    credit: tuple[AccountRole, ...] | None = None
+    void: tuple[AccountRole, ...] | None = None
+    payment: tuple[AccountRole, ...] | None = None
+    refund: tuple[AccountRole, ...] | None = None
+    application: tuple[AccountRole, ...] | None = None
+    fee: tuple[AccountRole, ...] | None = None
+    payout: tuple[AccountRole, ...] | None = None
+    other: tuple[AccountRole, ...] | None = None
+    revaluation: tuple[AccountRole, ...] | None = None
+
+
 class Limits(Section):
     facts_per_case: Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -151,6 +167,7 @@ class Policy(Section):
     mandatory: dict[CaseKind, tuple[ControlName, ...]]
     grace: Grace
     cutoff: Cutoff
+    accounts: Accounts
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]
@@ -241,6 +258,9 @@ class Terms:
     def __init__(self, policy: Policy) -> None:
         self.hops = EntityTerms(policy.hops)
         self.expect = Expectations(policy.expect)
+        self.accounts: dict[str, frozenset[str]] = {
+            kind: frozenset(roles) for kind, roles in policy.accounts if roles is not None
+        }
         self.assessments: dict[Hashable, Assessment] = {}  # by situation: see matching.assessment
         self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from canonical.events import Event
-from matching import documents
+from matching import documents, rounding
 from matching.case import Case
 from matching.clock import Clock
 from matching.documents import moment
@@ -179,6 +179,8 @@ class View:
             return self._cause_in_base(ledger)
         if abs(ledger.net_minor - self.total_minor) > self.policy.tolerance.amount_minor:
             return self._why(ledger, ledger.net_minor, "amount")
+        if ledger.tax_lines and self._tax_was_rounded(ledger):
+            return "rounding"
         return "agrees" if ledger.base_currency == self.currency else self._cause_of_fx(ledger)
 
     def _cause_in_base(self, ledger: Ledger) -> Cause:
@@ -213,6 +215,8 @@ class View:
             return "duplicate"
         if self._ledger_may_still_follow(ledger):
             return "waiting"
+        if otherwise == "amount" and rounding.explains(self.document.data, net_minor - self.total_minor):
+            return "rounding"
         if ledger.tax_lines and otherwise == "amount" and self._differs_by_tax(ledger, net_minor):
             return "tax"
         return otherwise
@@ -248,6 +252,15 @@ class View:
         if changed_at is None or ledger.last_booked_at() >= changed_at:
             return False
         return self.clock.before(self.target_passes_at(changed_at))
+
+    def _tax_was_rounded(self, ledger: Ledger) -> bool:
+        """The totals agree and the tax does not, by no more than rounding."""
+        tax_minor: int | None = self.document.data.tax_minor
+        if tax_minor is None or ledger.tax_minor is None or ledger.tax_minor == tax_minor or self.void is not None:
+            return False
+        variance_minor = ledger.tax_minor - tax_minor
+        is_tolerated = abs(variance_minor) <= self.policy.tolerance.tax_minor
+        return not is_tolerated and rounding.explains_tax(self.document.data, variance_minor)
 
     def _differs_by_tax(self, ledger: Ledger, net_minor: int) -> bool:
         tax_minor: int | None = self.document.data.tax_minor

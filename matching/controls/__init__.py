@@ -4,11 +4,12 @@ A control is one pure function of the view that answers pass, fail, not_applicab
 one is one function and one line here; policy says which are mandatory.
 """
 
-from matching.controls import amounts, orders, parties, payments, postings, records, summaries, timing
+from matching.controls import accounts, amounts, orders, parties, payments, postings, records, summaries, timing
 from matching.findings import Control
 
 _DOCUMENT: tuple[Control, ...] = (
     amounts.amount,
+    amounts.rounding,
     amounts.balance,
     amounts.tax,
     amounts.currency,
@@ -19,10 +20,12 @@ _DOCUMENT: tuple[Control, ...] = (
     postings.missing_reversal,
     postings.orphan_posting,
     postings.duplicate_posting,
+    accounts.account,
 )
 _INVOICE: tuple[Control, ...] = (
     postings.duplicate_invoice,
     payments.orphan_payment,
+    payments.orphan_application,
     payments.missing_payment,
     payments.short_payment,
     payments.overpayment,
@@ -36,13 +39,21 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
     "order": (parties.customer, parties.entity, orders.missing_subscription, records.conflict, timing.sla),
     "invoice": (*_DOCUMENT, *_INVOICE, *_ANY_DOCUMENT),
     "credit": (*_DOCUMENT, *_ANY_DOCUMENT),
-    "receipt": (amounts.balance, parties.entity, payments.unapplied_cash, records.conflict),
+    "receipt": (
+        amounts.balance,
+        accounts.account,
+        parties.entity,
+        payments.orphan_application,
+        payments.unapplied_cash,
+        records.conflict,
+    ),
     "payout": (amounts.balance, parties.entity, records.payout, records.conflict),
     "summary": (
         amounts.balance,
         parties.entity,
         postings.missing_posting,
         summaries.summary_split,
+        accounts.account,
         records.conflict,
     ),
     "index": (),
@@ -50,7 +61,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
 
 # Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).
 LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
-    (amounts.balance, amounts.tax, parties.customer, parties.entity, timing.cutoff, records.payout)
+    (accounts.account, amounts.balance, amounts.tax, parties.customer, parties.entity, timing.cutoff, records.payout)
 )
 
 NAMES: dict[str, tuple[str, ...]] = {

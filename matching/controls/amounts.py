@@ -1,14 +1,16 @@
-"""Does the ledger say what the document says? Amount, balance, tax, currency and FX.
+"""Does the ledger say what the document says? Amount, rounding, balance, tax, currency and FX.
 
 The root cause of a difference is decided once (`matching.ledger`); each control fails for its own and refers to the
 one that does for any other, so that one mistake is one break.
 """
 
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
-from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed, rounded
+from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.ledger import Cause, Ledger
+from matching.rounding import exact_tax, rounded
 from matching.verdict import ControlResult
 from matching.view import View
 
@@ -21,6 +23,7 @@ _SEE: dict[Cause, str] = {
     "reversed": "the posting was reversed and nothing stands; see missing_posting",
     "duplicate": "booked more than once; see duplicate_posting",
     "waiting": "waiting for the ledger to follow the amended document",
+    "rounding": "differs by rounding alone; see rounding",
     "tax": "differs by the tax alone; see tax",
     "amount": "the amounts differ; see amount",
     "fx": "the base amounts differ; see fx",
@@ -55,7 +58,9 @@ def amount(view: View) -> Answer:
         return _amount_differs(view, _ledger_with(view, "amount"))
     if all(ledger.net_minor is None for ledger in view.ledgers) and cause not in ("currency", "no_control_line"):
         return _AMOUNT_BASE_ONLY
-    return _AMOUNT_PASS if cause in ("agrees", "fx") else _AMOUNT_SEE[cause]
+    if cause in ("agrees", "fx") or (cause == "rounding" and view.ledgers[0].net_minor == view.total_minor):
+        return _AMOUNT_PASS
+    return _AMOUNT_SEE[cause]
 
 
 def _amount_differs(view: View, ledger: Ledger) -> Failure:
@@ -67,6 +72,36 @@ def _amount_differs(view: View, ledger: Ledger) -> Failure:
         expected=f"{major(total, view.currency)} net in ledger {ledger.name}",
         actual=f"{major(net, view.currency)} net of {len(ledger.postings)} postings",
         amounts=(total, net), variance_minor=net - total, evidence=(view.document, *ledger.postings),
+    )  # fmt: skip
+
+
+_ROUNDING_PASS = passed("rounding", "no difference that rounding explains")
+_ROUNDING_NONE = not_applicable("rounding", "nothing booked to compare with a document")
+
+
+def rounding(view: View) -> Answer:
+    """Document and ledger round alike. One that rounds each line and one that rounds the document differ by some cents.
+
+    Told apart from amount and tax, and only within what the document's own lines and tax lines can explain: half a minor
+    unit for each, or exactly the difference between the two ways where rates and bases are stated. One by one these are
+    nothing; over a million documents they are money.
+    """
+    if view.document is None or not view.ledgers or view.is_covered:
+        return _ROUNDING_NONE
+    if "rounding" not in view.causes.values():
+        return _ROUNDING_PASS
+    return _rounded_otherwise(view, _ledger_with(view, "rounding"))
+
+
+def _rounded_otherwise(view: View, ledger: Ledger) -> Failure:
+    what, ours, theirs = "net", view.total_minor, ledger.net_minor or 0
+    if ours == theirs:
+        what, ours, theirs = "tax", view.document.data.tax_minor or 0, ledger.tax_minor or 0
+    return failed(
+        view, "rounding", "rounding",
+        f"ledger {ledger.name} rounded otherwise than the document; round alike, or tolerate it in policy",
+        expected=f"{major(ours, view.currency)} {what}", actual=f"{major(theirs, view.currency)} {what} in ledger {ledger.name}",
+        amounts=(what, ours, theirs), variance_minor=theirs - ours, evidence=(view.document, *ledger.postings),
     )  # fmt: skip
 
 
@@ -103,7 +138,7 @@ def _rest(lines: Any) -> int | None:
 
 def _unbalanced(view: View, posting: Any, rest: int) -> Answer:
     reason = f"posting {posting.subject} does not sum to zero; have it sent again or corrected"
-    if "amount" in view.causes.values():
+    if not {"amount", "rounding"}.isdisjoint(view.causes.values()):
         return ControlResult("balance", "fail", reason)
     currency = posting.data.base_currency
     return failed(
@@ -192,9 +227,11 @@ _TAX_SEE = _referring("tax")
 
 
 def tax(view: View) -> Answer:
-    """The tax on the document is the sum of its own tax lines and the tax booked: what will be declared.
+    """The tax on the document is the sum of its own tax lines and the tax booked, code by code: what will be declared.
 
-    Assessed only where both sides supply tax. Silence on one side is no proof of the other.
+    Each tax line is its base at its rate (per cent), on top of it or inside it, within a minor unit of rounding. A code
+    that the document does not name nets to nothing in the ledger, as the two legs of a reverse charge do. Assessed only
+    where both sides supply tax: silence on one side is no proof of the other.
     """
     if view.document is None:
         return _TAX_NO_DOCUMENT
@@ -204,6 +241,9 @@ def tax(view: View) -> Answer:
     of_lines = sum(line.amount_minor for line in lines) if lines else None
     if stated is not None and of_lines is not None and abs(stated - of_lines) > view.policy.tolerance.tax_minor:
         return _tax_lines_differ(view, stated, of_lines)
+    for line in lines or ():
+        if line.rate is not None and not _is_at_its_rate(view, line):
+            return _tax_line_is_wrong(view, line)
     tax_minor = of_lines if stated is None else stated
     if tax_minor is None:
         return _TAX_NOT_STATED
@@ -217,6 +257,21 @@ def _tax_lines_differ(view: View, stated: int, of_lines: int) -> Failure:
         view, "tax", "tax", "the document's tax is not the sum of its tax lines; correct it in billing",
         expected=f"{major(of_lines, view.currency)} in tax lines", actual=f"{major(stated, view.currency)} in total",
         amounts=(of_lines, stated), variance_minor=stated - of_lines, evidence=(view.document,),
+    )  # fmt: skip
+
+
+def _is_at_its_rate(view: View, line: Any) -> bool:
+    exact = exact_tax(line, view.document.data.total_minor)
+    return exact is None or abs(exact - line.amount_minor) <= 1 + view.policy.tolerance.tax_minor
+
+
+def _tax_line_is_wrong(view: View, line: Any) -> Failure:
+    of_rate = rounded(exact_tax(line, view.document.data.total_minor) or Decimal(0))
+    return failed(
+        view, "tax", "tax", f"a tax line is not its base at {line.rate} %; correct the rate, the base or the tax in billing",
+        expected=f"{major(of_rate, view.currency)} on {major(line.base_minor, view.currency)}",
+        actual=major(line.amount_minor, view.currency), amounts=(line.code or "", of_rate, line.amount_minor),
+        variance_minor=line.amount_minor - of_rate, evidence=(view.document,),
     )  # fmt: skip
 
 
@@ -239,7 +294,7 @@ def _tax_of(view: View, ledger: Ledger, tax_minor: int) -> Answer | None:
     """None where the ledger's tax agrees."""
     if ledger.tax_minor is not None:
         if abs(ledger.tax_minor - tax_minor) <= view.policy.tolerance.tax_minor:
-            return None
+            return _tax_by_code(view, ledger) if ledger.tax_lines > 1 else None
         return _tax_differs(view, ledger, tax_minor, ledger.tax_minor, view.currency)
     conversion = view.conversion(ledger.base_currency)
     if ledger.base_tax_minor is None or not conversion.is_known:
@@ -254,6 +309,32 @@ def _tax_of(view: View, ledger: Ledger, tax_minor: int) -> Answer | None:
     if abs(ledger.base_tax_minor - expected) <= conversion.tolerance(expected, rounding):
         return None
     return _tax_differs(view, ledger, rounded(expected), ledger.base_tax_minor, ledger.base_currency)
+
+
+def _tax_by_code(view: View, ledger: Ledger) -> Answer | None:
+    """The sums agree: does each code, where both sides name them? None where it does or cannot be told."""
+    stated = view.document.data.tax_lines or ()
+    booked = [line for posting in ledger.postings for line in posting.data.lines if line.role == "tax"]
+    if not stated or None in [line.tax_code for line in booked] or None in [line.code for line in stated]:
+        return None
+    ours, theirs = Counter[str](), Counter[str]()
+    for line in stated:
+        ours[line.code] += line.amount_minor
+    for line in booked:
+        amount_minor = line.base_minor if line.amount_minor is None else line.amount_minor
+        theirs[line.tax_code] -= ledger.sign * amount_minor
+    for code in sorted(ours):
+        if abs(theirs[code] - ours[code]) > view.policy.tolerance.tax_minor:
+            return _code_differs(view, ledger, code, ours[code], theirs[code])
+    return None
+
+
+def _code_differs(view: View, ledger: Ledger, code: str, expected: int, booked: int) -> Failure:
+    return failed(
+        view, "tax", "tax", f"the tax is right as a sum and wrong by code in ledger {ledger.name}; move it to its code",
+        expected=f"{major(expected, view.currency)} under {code}", actual=f"{major(booked, view.currency)} under {code}",
+        amounts=(code, expected, booked), variance_minor=booked - expected, evidence=(view.document, *ledger.postings),
+    )  # fmt: skip
 
 
 def _tax_differs(view: View, ledger: Ledger, expected: int, booked: int, shown: str | None) -> Failure:

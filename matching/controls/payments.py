@@ -238,24 +238,78 @@ _ORPHAN_POSTED = not_applicable("orphan_payment", "its invoice is booked and was
 def orphan_payment(view: View) -> Answer:
     """Money that names an invoice has one in billing. Otherwise it was paid on something nobody issued."""
     settlement = view.settlement
-    if not (settlement.payments or settlement.applications):
+    if not settlement.payments:
         return _ORPHAN_NONE
     if view.document is not None:
         return _ORPHAN_PASS
     if view.ledgers:
         return _ORPHAN_POSTED
-    evidence = settlement.payments or settlement.applications
-    if waits_for_document(view, min(map(moment, evidence))):
+    if waits_for_document(view, min(map(moment, settlement.payments))):
         return _ORPHAN_WAITING
     received = settlement.received_minor or settlement.applied_minor + settlement.reductions_minor
     if received <= 0:
         return _ORPHAN_PASS
+    return _for_no_invoice(view, "orphan_payment", settlement.payments, received)
+
+
+_APPLIED_PASS = passed("orphan_application", "what was applied has its invoice and its payment")
+_APPLIED_NONE = not_applicable("orphan_application", "nothing applied in this case")
+_APPLIED_PAID = not_applicable("orphan_application", "there are payments as well; see orphan_payment")
+_APPLIED_WAITING = not_assessed("orphan_application", "waiting for the document of this application")
+_APPLIED_POSTED = not_applicable("orphan_application", "its invoice is booked and was never sent; see orphan_posting")
+_APPLIED_BY_SYSTEM = not_applicable("orphan_application", "this system's payments are not expected to be told")
+
+
+def orphan_application(view: View) -> Answer:
+    """Cash that was applied has both its ends: an invoice that billing issued and a payment that came in.
+
+    Without the invoice a receivable was reduced that never was; without the payment, one that nobody paid.
+    """
+    settlement = view.settlement
+    if not settlement.applications:
+        return _APPLIED_NONE
+    if view.kind == "receipt":
+        return _taken_from_nothing(view)
+    if view.document is not None:
+        return _APPLIED_PASS
+    if settlement.payments:
+        return _APPLIED_PAID
+    if view.ledgers:
+        return _APPLIED_POSTED
+    if waits_for_document(view, min(map(moment, settlement.applications))):
+        return _APPLIED_WAITING
+    applied_minor = settlement.applied_minor + settlement.reductions_minor
+    if applied_minor <= 0:
+        return _APPLIED_PASS
+    return _for_no_invoice(view, "orphan_application", settlement.applications, applied_minor)
+
+
+def _for_no_invoice(view: View, class_: Any, evidence: Any, amount_minor: int) -> Failure:
     currency = evidence[0].data.currency
+    done = "received" if class_ == "orphan_payment" else "applied"
     return failed(
-        view, "orphan_payment", "orphan_payment" if settlement.payments else "orphan_application",
-        "money came in for an invoice that billing never sent; find what it pays for",
-        expected="an invoice in billing", actual=f"{major(received, currency)} received", amounts=(0, received),
-        variance_minor=received, currency=currency, evidence=evidence,
+        view, class_, class_, f"money was {done} for an invoice that billing never sent; find what it pays for",
+        expected="an invoice in billing", actual=f"{major(amount_minor, currency)} {done}", amounts=(0, amount_minor),
+        variance_minor=amount_minor, currency=currency, evidence=evidence,
+    )  # fmt: skip
+
+
+def _taken_from_nothing(view: View) -> Answer:
+    """On a receipt: invoices say that they were paid out of it, and it never came in."""
+    settlement = view.settlement
+    if settlement.payments or settlement.applied_minor <= 0:
+        return _APPLIED_PASS
+    if not view.expect.application:
+        return _APPLIED_BY_SYSTEM
+    ends_at = min(map(moment, settlement.applications)) + view.policy.grace.duration
+    if view.clock.before(ends_at) or view.clock.is_behind(view.terms.invoice_to_payment.awaits, ends_at):
+        return _APPLIED_WAITING
+    currency = settlement.applications[0].data.currency
+    return failed(
+        view, "orphan_application", "orphan_application", "cash was applied from a payment that never came in; unapply it",
+        expected="a payment received", actual=f"{major(settlement.applied_minor, currency)} applied from it",
+        amounts=(settlement.applied_minor, 0), variance_minor=settlement.applied_minor, currency=currency,
+        evidence=settlement.applications,
     )  # fmt: skip
 
 

@@ -64,14 +64,14 @@ def void(at: str, document: str = "in_1", **more: Any) -> Event:
     return tell("invoice.voided", document, at, **more)
 
 
-def posting(total: str, at: str = "1m", *, currency: str | None = "USD", base: str | None = None, base_currency: str = "USD", tax: str | None = None, customer: str | None = "C-1", document: str = "je_1", event: str = "posting.recorded", role: str = "receivable", rest: str | None = None, **more: Any) -> Event:  # fmt: skip
+def posting(total: str, at: str = "1m", *, currency: str | None = "USD", base: str | None = None, base_currency: str = "USD", tax: str | None = None, customer: str | None = "C-1", document: str = "je_1", event: str = "posting.recorded", role: str = "receivable", rest: str | None = None, rest_role: str | None = None, **more: Any) -> Event:  # fmt: skip
     """A journal entry over the receivable, the tax and the rest. `base`: the base amount where it is not the total."""
     amounts_in = currency or base_currency
     total_minor, tax_minor = minor(total, amounts_in) or 0, minor(tax, amounts_in) or 0
     rest_minor = total_minor - tax_minor if rest is None else minor(rest, amounts_in)
     base_minor = minor(base, base_currency) if base is not None else (total_minor if amounts_in == base_currency else None)  # fmt: skip
     sign = 1 if role == "receivable" else -1
-    lines = [(role, total_minor), ("revenue" if sign > 0 else "expense", -(rest_minor or 0))]
+    lines = [(role, total_minor), (rest_role or ("revenue" if sign > 0 else "expense"), -(rest_minor or 0))]
     if tax is not None:
         lines.append(("tax", -tax_minor))
     data = {"ledger": "main", "document_type": "invoice", "posting_kind": "document", "base_currency": base_currency}

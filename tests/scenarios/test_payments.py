@@ -98,7 +98,7 @@ ROWS = (
         payment("40.00", "2d", event="refund.issued", document="re_1", case="receipt:acme-us:stripe:py_1")), "90d", "ok"),
     Row("Stripe says paid, its charge lies in a case of its own", (invoice("100.00", case=STRIPE), posting("100.00", case=STRIPE),
         applied("100.00", case=STRIPE)), "40d", "ok", hops={"invoice_to_payment": "met", "payment_to_application": "not_expected"},
-        controls={"orphan_payment": "pass", "duplicate_payment": "not_applicable"}),
+        controls={"orphan_application": "pass", "orphan_payment": "not_applicable", "duplicate_payment": "not_applicable"}),
     Row("Stripe's payment names its invoice and is applied by Stripe itself", (invoice("100.00", case=STRIPE), posting("100.00", case=STRIPE),
         payment("100.00", case=STRIPE)), "40d", "ok", hops={"invoice_to_payment": "met", "payment_to_application": "not_expected"}),
     Row("a receipt in yen applied to an invoice in dollars", (payment("15000", case=RECEIPT, currency="JPY"),

@@ -144,9 +144,9 @@ ROWS = (
     Row("booked and paid without an invoice: one cause, one break", (posting("120.00"), payment("120.00")), "5d", "break",
         "orphan_posting", "120.00"),
     Row("a revaluation is no second booking", (invoice("120.00"), posting("120.00"),
-        posting("5.00", "30d", document="je_2", posting_kind="revaluation"), *PAID), "40d", "ok"),
+        posting("5.00", "30d", document="je_2", posting_kind="revaluation", rest_role="fx"), *PAID), "40d", "ok"),
     Row("the entry of the payment is no second booking", (invoice("120.00"), posting("120.00"),
-        posting("-120.00", "1d", document="je_2", document_type="payment"), *PAID), "40d", "ok"),
+        posting("-120.00", "1d", document="je_2", document_type="payment", rest_role="cash"), *PAID), "40d", "ok"),
 )  # fmt: skip
 
 
