@@ -270,6 +270,8 @@ class PostingData(Document):
 
 
 class RevenueScheduleData(Document):
+    """When the revenue of a document (or of one obligation of it) is to be recognised: net of tax, summing to the total."""
+
     ledger: Name
     currency: Currency
     total_minor: Minor
@@ -277,6 +279,8 @@ class RevenueScheduleData(Document):
 
 
 class RevenueData(Document):
+    """A part of a schedule, recognised in the period (else in the month of its accounting date)."""
+
     ledger: Name
     currency: Currency
     amount_minor: Minor
@@ -303,6 +307,8 @@ class ApplicationData(Document):
 
 
 class PeriodData(Document):
+    """Its case is the period's (`canonical.ids.period_key`): what was booked late into the period is told there."""
+
     ledger: Name
     period: Period
 
@@ -418,7 +424,7 @@ class LinkData(Document):
     alias: CaseKey
 
 
-AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim"]  # fmt: skip
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany"]  # fmt: skip
 
 
 class AllocationData(Document):

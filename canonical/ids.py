@@ -35,6 +35,11 @@ def case_key(kind: CaseKind, entity: str, system: str, ident: str) -> str:
     return key
 
 
+def period_key(entity: str, ledger: str, year: int, month: int) -> str:
+    """The index case of an accounting period, in which it is closed and reopened. Raises CaseKeyError."""
+    return case_key("index", entity, ledger, f"{year:04d}-{month:02d}")
+
+
 def fact_id(system: str, document: str, *transition: str) -> str:
     """Identity of a fact: `fact_id("stripe", "in_1", "issued")` is `stripe:in_1:issued`."""
     return ":".join(_part(part) for part in (system, document, *transition))

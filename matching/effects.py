@@ -16,6 +16,7 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
+from canonical.ids import CaseKeyError, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.case import ALLOCATION, Case, content
@@ -190,6 +191,20 @@ def _of_bank_line(fact: Any, _: Policy) -> Iterable[Part]:
     return [] if data.payout_key is None else [Part(data.payout_key, "bank", data.amount_minor, data.currency)]
 
 
+def _of_posting(fact: Any, _: Policy) -> Iterable[Part]:
+    """Of the period it is booked into, where that was over by then: only such a period can have been closed."""
+    data, own = fact.data, fact.data.accounting_date
+    at = data.recorded_at or fact.time
+    if own is None or (at.year, at.month) <= (own.year, own.month):
+        return ()
+    try:
+        period = period_key(data.entity, data.ledger, own.year, own.month)
+    except CaseKeyError:  # names too long for a key: nothing can be told to a case that cannot be
+        return ()
+    moved_minor = sum(max(0, line.base_minor or 0) for line in data.lines)
+    return (Part(period, "booked", moved_minor, data.base_currency),)
+
+
 PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
     "payment.received": _of_payment,
     "refund.issued": _of_refund,
@@ -198,6 +213,8 @@ PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
     "invoice.issued": _of_invoice,
     "invoice.amended": _of_invoice,
     "credit_memo.issued": _of_credit_memo,
+    "posting.recorded": _of_posting,
+    "posting.reversed": _of_posting,
     "usage.rated": _of_usage,
     "settlement.line": _of_settlement,
     "bank.line": _of_bank_line,

@@ -32,6 +32,7 @@ ControlName = Literal[
     "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
+    "revenue_schedule", "closed_period",
 ]  # fmt: skip
 
 
@@ -110,6 +111,7 @@ class Expectation(Section):
     payment: bool
     application: bool
     subscription: bool
+    recognition: bool
 
 
 class Tolerance(Section):

@@ -4,7 +4,19 @@ A control is one pure function of the view that answers pass, fail, not_applicab
 one is one function and one line here; policy says which are mandatory.
 """
 
-from matching.controls import accounts, amounts, orders, parties, payments, postings, records, summaries, timing
+from matching.controls import (
+    accounts,
+    amounts,
+    orders,
+    parties,
+    payments,
+    periods,
+    postings,
+    records,
+    revenue,
+    summaries,
+    timing,
+)
 from matching.findings import Control
 
 _DOCUMENT: tuple[Control, ...] = (
@@ -21,6 +33,7 @@ _DOCUMENT: tuple[Control, ...] = (
     postings.orphan_posting,
     postings.duplicate_posting,
     accounts.account,
+    revenue.revenue_schedule,
 )
 _INVOICE: tuple[Control, ...] = (
     postings.duplicate_invoice,
@@ -56,12 +69,21 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         accounts.account,
         records.conflict,
     ),
-    "index": (),
+    "index": (periods.closed_period,),
 }
 
 # Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).
 LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
-    (accounts.account, amounts.balance, amounts.tax, parties.customer, parties.entity, timing.cutoff, records.payout)
+    (
+        accounts.account,
+        amounts.balance,
+        amounts.tax,
+        parties.customer,
+        parties.entity,
+        revenue.revenue_schedule,
+        timing.cutoff,
+        records.payout,
+    )
 )
 
 NAMES: dict[str, tuple[str, ...]] = {

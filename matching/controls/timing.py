@@ -72,13 +72,13 @@ def cutoff(view: View) -> Answer:
             is_of_period = booked_into == own or (booked_into.month == own.month and booked_into.year == own.year)
             if not is_of_period and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
-            if moment(posting) >= _closes_at(booked_into.year, booked_into.month, view.policy.cutoff.grace_days):
+            if moment(posting) >= closes_at(booked_into.year, booked_into.month, view.policy.cutoff.grace_days):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")
     return _CUTOFF_PASS
 
 
 @lru_cache(maxsize=1_000)
-def _closes_at(year: int, month: int, grace_days: int) -> datetime:
+def closes_at(year: int, month: int, grace_days: int) -> datetime:
     """Midnight after the last grace day of a month."""
     if year >= date.max.year:
         return _NEVER
