@@ -374,7 +374,11 @@ class StatementData(Document):
 
 
 class BankLineData(Document):
-    """Signed: what came in is positive. `payout_key` is the case of the payout that it is, `statement_id` where it stands."""
+    """Signed: what came in is positive. `payout_key` is the case of the payout that it is, `statement_id` where it stands.
+
+    Without `statement_id` it is what a report or notification says before the statement says it again. `charges_minor`
+    are the bank's, for information; `code` is its kind; lines of one batch booking share a `batch_id`.
+    """
 
     account: Name
     currency: Currency
@@ -383,6 +387,11 @@ class BankLineData(Document):
     counterparty: Text | None = None
     statement_id: Name | None = None
     payout_key: CaseKey | None = None
+    value_date: Date | None = None
+    is_reversal: bool | None = None
+    charges_minor: Minor | None = None
+    code: Name | None = None
+    batch_id: Name | None = None
 
 
 class ReportedTotalData(Document):

@@ -5,7 +5,8 @@
 - No float is ever accepted. Rounding happens only in functions whose name says so, half away from zero.
 
 Source of EXPONENTS: ISO 4217 list one (currencies and funds; codes without a minor unit, such as metals, left out) and
-list three as far back as 2012: old books keep the codes they were written in.
+list three as far back as 2012, and what the euro replaced: old books keep the codes they were written in. The decimals of the
+latter are those that Java's and SAP's currency tables give: no pesetas, escudos or lire were ever divided in books.
 """
 
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_UP, Context, Decimal, InvalidOperation, localcontext
@@ -23,8 +24,8 @@ _TWO = (
     "SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
 )
 _FUNDS_TWO = "BOV CHE CHW COU MXV USN XAD"
-_WITHDRAWN_NONE = "BYR"
-_WITHDRAWN_TWO = "ANG BGN CUC HRK LTL LVL MRO SLL STD VEF ZMK ZWL"
+_WITHDRAWN_NONE = "BYR BEF ESP GRD ITL LUF PTE"
+_WITHDRAWN_TWO = "ANG BGN CUC HRK LTL LVL MRO SLL STD VEF ZMK ZWL ATS CYP DEM EEK FIM FRF IEP MTL NLG SIT SKK"
 
 EXPONENTS: dict[str, int] = {
     code: exponent

@@ -39,7 +39,7 @@ _JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 _CSV_ENDINGS = (".csv", ".tsv", ".txt")
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_DAMAGED = (OSError, EOFError, zlib.error)
+DAMAGED = (OSError, EOFError, zlib.error)
 
 
 class SourceError(Exception):
@@ -112,7 +112,7 @@ def _is_meant(file: Path, folder: Path, endings: tuple[str, ...]) -> bool:
     return not hidden and file.name.lower().removesuffix(".gz").endswith(endings)
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -141,7 +141,7 @@ def _numbered(path: Path, bodies: Iterable[tuple[int, bytes]]) -> Iterator[RawRe
 
 
 def _json_bodies(path: Path, split: Splitter) -> Iterator[tuple[int, bytes]]:
-    with closing(_open(path)) as stream:
+    with closing(open_file(path)) as stream:
         try:
             start = [stream.readline().removeprefix(_BOM)]
             while start[-1] and sum(1 for line in start if line.strip()) < 2:
@@ -150,7 +150,7 @@ def _json_bodies(path: Path, split: Splitter) -> Iterator[tuple[int, bytes]]:
                 yield from _json_lines(chain(start, stream), split)
             else:
                 yield from _json_document(path, b"".join(start), stream, split)
-        except _DAMAGED:
+        except DAMAGED:
             yield 1, path.read_bytes()[:MAX_RECORD_BYTES]
 
 
@@ -245,7 +245,7 @@ Row = dict[str, str]
 
 def _rows(path: Path) -> Iterator[tuple[int, "Row | bytes"]]:
     """(line, cells by column), or the bytes of what is no row: text in another encoding, cells that do not fit."""
-    with closing(_open(path)) as stream:
+    with closing(open_file(path)) as stream:
         lines = (line.decode("utf-8", "surrogateescape") for line in _undamaged(stream))
         header = next(lines, "").removeprefix("\ufeff")
         reader = csv.reader(chain([header], lines), delimiter=_delimiter(header))
@@ -266,7 +266,7 @@ def _undamaged(stream: IO[bytes]) -> Iterator[bytes]:
     """Lines up to the end, or up to where compressed data breaks off: the rest is one line that is no row."""
     try:
         yield from stream
-    except _DAMAGED as error:
+    except DAMAGED as error:
         yield f"\x00damaged compressed data: {error}\n".encode()
 
 

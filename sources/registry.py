@@ -20,7 +20,8 @@ from canonical.events import Event
 from canonical.ids import CaseKeyError
 from canonical.money import MoneyError
 from canonical.structs import RecordError
-from sources import canonical_events, joined, receivables_csv, records, shop_tables, stripe, xero_tables
+from sources import bank_files, canonical_events, joined, receivables_csv, records, shop_tables, stripe, xero_tables
+from sources.bank import camt, mt940
 from sources.fields import Refused
 
 Mapping = Callable[[bytes, str | None], tuple[Event, ...] | DeadLetter]
@@ -73,6 +74,8 @@ SOURCES: dict[str, Source] = {
         _source("stripe", records.read_stripe, stripe.map_record, stripe.key),
         _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
+        _source("camt", bank_files.read_camt, camt.map_record, camt.key),
+        _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )
 }

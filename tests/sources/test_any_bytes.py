@@ -38,6 +38,9 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     *(("shop_tables", json.loads(record.body)) for record in SOURCES["shop_tables"].read([str(FIXTURES / "shop")])),
     ("canonical", EVENT),
 ]
+BANK = [
+    (source, record.body) for source in ("camt", "mt940") for record in SOURCES[source].read([str(FIXTURES / "bank")])
+]
 IN_MINOR_UNITS = {"shop_tables"}  # whose texts are minor units; those of other sources are major ones
 
 scalars = (
@@ -128,6 +131,17 @@ def test_a_record_cut_off_anywhere_is_a_dead_letter(data: st.DataObject) -> None
     raw = msgspec.json.encode(body)
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     assert isinstance(map_record(source, cut), DeadLetter)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_bank_message_that_was_cut_or_damaged_stops_nothing(data: st.DataObject) -> None:
+    source, body = data.draw(st.sampled_from(BANK))
+    at, end = data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(0, len(body)))
+    damaged = data.draw(st.sampled_from([body[:at], body[:at] + data.draw(st.binary(max_size=8)) + body[at + 1 :], body[:at] + body[end:]]))  # fmt: skip
+    outcome_of(source, damaged)
+    if source == "camt" and damaged == body[: len(damaged)] and len(damaged) < len(body.rstrip()):
+        assert isinstance(map_record(source, damaged), DeadLetter)
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,6 +1,8 @@
 """Real material beside the repository, where it is there: what these adapters were made for has to come out of it."""
 
 import csv
+import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -9,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from canonical.money import convert
+from canonical.money import convert, to_minor
 from matching.case import Case
 from matching.judge import judge
 from matching.policy import load
@@ -192,3 +195,113 @@ def judged(key: str, events: list[Any]) -> Any:
     for event in events:
         case.add(event)
     return judge(case, load(), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+# --- Bank statements against the oracles beside them --------------------------------------------------------------------
+
+
+def events_by_file(source: str, folder: str) -> dict[str, list[Any]]:
+    files: dict[str, list[Any]] = defaultdict(list)
+    for outcome in outcomes(source, folder):
+        if isinstance(outcome, Mapped):
+            files[Path(outcome.raw.path).stem] += outcome.events
+    return files
+
+
+def refused_files(source: str, folder: str) -> dict[str, str]:
+    found = [outcome for outcome in outcomes(source, folder) if isinstance(outcome, Rejected)]
+    return {Path(outcome.path).name: outcome.reason.split(": ", 1)[1] for outcome in found}
+
+
+def lines_of(events: list[Any]) -> list[Any]:
+    return [event for event in events if event.type == "bank.line"]
+
+
+def test_camt_files_say_what_their_oracles_say() -> None:
+    """Each oracle is another parser's reading: account, statement, balances, and the last entry in full."""
+    files, refused = events_by_file("camt", "bank/camt"), refused_files("camt", "bank/camt")
+    assert (len(files), len(refused), sum(len(lines_of(events)) for events in files.values())) == (18, 8, 19)
+    for name, events in files.items():
+        (entry,) = json.loads((DATA / "bank/camt" / f"{name}.json").read_text())["getEntries"]
+        record, line = entry["getRecord"], lines_of(events)[-1].data
+        assert (line.amount_minor, line.currency) == (int(entry["getAmount"]["getAmount"]), entry["getAmount"]["getCurrency"]["getCode"])  # fmt: skip
+        assert line.account == record["getAccount"]["getIdentification"]
+        assert f"/{record['getId']}" in lines_of(events)[-1].correlationid
+        end_to_end = ((entry["getTransactionDetail"] or {}).get("getReference") or {}).get("getEndToEndId")
+        assert end_to_end in (None, *(ref.value for ref in line.refs or () if ref.kind == "end_to_end")), name
+        booked = entry["getBookingDate"]
+        assert booked is None or line.accounting_date.isoformat() == booked["0"][:10]
+        balances: dict[str, int] = {}
+        for balance in record.get("getBalances") or []:  # it calls the previous closing (PRCD) an opening too
+            balances.setdefault(balance["getType"], int(balance["getAmount"]["getAmount"]))
+        stated = [event.data for event in events if event.type == "bank.statement" and event.data.document_id == line.statement_id]  # fmt: skip
+        assert [(data.opening_minor, data.closing_minor) for data in stated] == ([(balances["opening"], balances["closing"])] if stated else [])  # fmt: skip
+        assert bool(stated) == (name.startswith("camt053") and balances.keys() >= {"opening", "closing"})
+
+
+def test_camt_files_that_contradict_themselves_are_refused() -> None:
+    """Six of the samples have balances in two currencies on one account, one holds no statement, one nothing to tell."""
+    refused = refused_files("camt", "bank/camt")
+    assert sum("an account has one currency" in reason for reason in refused.values()) == 6
+    for name in (name for name, reason in refused.items() if "one currency" in reason):
+        (entry,) = json.loads((DATA / "bank/camt" / name.replace(".xml", ".json")).read_text())["getEntries"]
+        balances = entry["getRecord"]["getBalances"]
+        assert len({balance["getAmount"]["getCurrency"]["getCode"] for balance in balances}) > 1, name
+    assert "holds no Stmt" in refused["camt053.v2.wrong.xml"]
+    assert "nothing to tell" in refused["camt53.only-Dt-with-DtTm.xml"]
+
+
+class _Oracle(yaml.SafeLoader):
+    """The oracles are pickled Python objects; their values are enough."""
+
+
+def _value(loader: Any, _: str, node: Any) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_sequence(node, deep=True) if isinstance(node, yaml.SequenceNode) else loader.construct_scalar(node)  # fmt: skip
+
+
+_Oracle.add_multi_constructor("tag:yaml.org,2002:python/", _value)  # type: ignore[no-untyped-call]
+
+
+def oracle_of(name: str) -> list[dict[str, Any]]:
+    text = re.sub(
+        r"(transactions: )\*id[0-9]+", r"\1null", (DATA / "bank/mt940" / f"{name}.yml").read_text()
+    )  # each names its whole
+    whole = yaml.load(text, _Oracle)
+    return [transaction["data"] for transaction in whole["transactions"]]
+
+
+def test_mt940_files_say_what_their_oracles_say() -> None:
+    """Per line: amount, currency, day, and the references of :61:, as another parser read them."""
+    files, compared = events_by_file("mt940", "bank/mt940"), 0
+    for name, events in files.items():
+        if not (DATA / "bank/mt940" / f"{name}.yml").is_file():
+            continue
+        lines, expected = lines_of(events), oracle_of(name)
+        assert len(lines) == len(expected), name
+        for line, other in zip(lines, expected, strict=True):
+            amount = other["amount"]
+            if other["status"] == "RC":  # it leaves out that this takes a credit back; the balances prove that it does
+                amount["amount"][0] = f"-{amount['amount'][0]}"
+            assert (line.data.amount_minor, line.data.currency) == (to_minor(amount["amount"][0], amount["currency"]), amount["currency"])  # fmt: skip
+            names = {"", "NONREF", "EREF", "KREF+", *(ref.value for ref in line.data.refs or ())}
+            for told in (other["customer_reference"], other.get("bank_reference")):
+                assert (told or "").removeprefix("KREF+\n").strip() in names, (name, told)
+            compared += 1
+    assert compared == 178
+
+
+def test_mt940_openings_and_lines_come_to_their_closings_but_where_the_samples_were_cut() -> None:
+    apart: Counter[str] = Counter()
+    statements = 0
+    for outcome in outcomes("mt940", "bank/mt940"):
+        events = outcome.events if isinstance(outcome, Mapped) else ()
+        for stated in (event.data for event in events if event.type == "bank.statement"):
+            moved = sum(line.data.amount_minor for line in lines_of(list(events)))
+            apart[Path(outcome.raw.path).name] += stated.opening_minor + moved != stated.closing_minor
+            statements += 1
+    assert (statements, {name: count for name, count in apart.items() if count}) == (117, {
+        "betterplace.sepa_snippet.sta": 1, "jejik.abnamro.sta": 2, "jejik.ing.sta": 1, "jejik.knab.sta": 1,
+        "jejik.postfinance.sta": 1, "jejik.rabobank.sta": 2, "jejik.triodos.sta": 1, "mBank.with_newline_in_tnr.sta": 1,
+    })  # fmt: skip

@@ -25,6 +25,7 @@ TWO_DECIMALS = _codes("""
     THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG
 """)
 WITHDRAWN = {"ANG", "BGN", "BYR", "CUC", "HRK", "LTL", "LVL", "MRO", "SLL", "STD", "VEF", "ZMK", "ZWL"}
+BEFORE_THE_EURO = {"BEF": 0, "ESP": 0, "GRD": 0, "ITL": 0, "LUF": 0, "PTE": 0} | dict.fromkeys(_codes("ATS CYP DEM EEK FIM FRF IEP MTL NLG SIT SKK"), 2)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ def test_every_currency_has_the_decimals_of_iso_4217(decimals: int, codes: list[
 
 def test_no_currency_is_known_that_iso_4217_does_not_list() -> None:
     listed = {*NO_DECIMALS, *TWO_DECIMALS, *THREE_DECIMALS, *FOUR_DECIMALS}
-    assert set(money.EXPONENTS) == listed | WITHDRAWN
+    assert set(money.EXPONENTS) == listed | WITHDRAWN | BEFORE_THE_EURO.keys()
+    assert {code: money.exponent(code) for code in BEFORE_THE_EURO} == BEFORE_THE_EURO
     assert len(listed) == len(NO_DECIMALS) + len(TWO_DECIMALS) + len(THREE_DECIMALS) + len(FOUR_DECIMALS)
 
 

@@ -39,7 +39,16 @@ PURE_IMPORTS = {
     *("__future__", "abc", "base64", "binascii", "bisect", "calendar", "collections", "contextlib", "dataclasses"),
     *("datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "keyword"),
     *("math", "operator", "re", "string", "struct", "textwrap", "tomllib", "types", "typing", "typing_extensions"),
-    *("unicodedata", "urllib.parse", "zoneinfo", "annotated_types", "msgspec", "pydantic", "pydantic_core"),
+    *(
+        "unicodedata",
+        "urllib.parse",
+        "xml.parsers",
+        "zoneinfo",
+        "annotated_types",
+        "msgspec",
+        "pydantic",
+        "pydantic_core",
+    ),
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 IMPURE_ATTRIBUTES = {
@@ -51,6 +60,7 @@ CLOCKS = {"now", "utcnow", "today"}  # where called; `view.now` is a value that 
 PURE_EXCEPT = {
     # Readers of the provider's files, and of what belongs together in a folder of them.
     "sources/joined.py": {"sqlite3", "pathlib"},
+    "sources/bank_files.py": {"pathlib", "read_bytes"},
     "sources/records.py": {"csv", "gzip", "sqlite3", "zlib", "io", "os", "pathlib", "open", "read_bytes", "read_text"},
     # The default policy ships with the code, and is as constant as the code.
     "matching/policy.py": {"importlib", "read_text"},
