@@ -242,9 +242,10 @@ class VoidData(Document):
 
 
 class CreditMemoData(Priced):
-    """`invoice_key` is the case of the invoice that it reduces, where that is another one."""
+    """`invoice_key` is the case of the invoice that it reduces, where that is another one; `counterparty` as an invoice's."""
 
     direction: Direction
+    counterparty: Name | None = None
     invoice_id: Name | None = None
     invoice_key: CaseKey | None = None
     summary_key: CaseKey | None = None
@@ -290,7 +291,8 @@ class RevenueData(Document):
 class ApplicationData(Document):
     """Cash (or a credit, write-off ...) applied to an invoice: `amount_minor` is what the invoice is reduced by.
 
-    Told in the invoice's case, `payment_key` is the case of the payment it takes from; told in the payment's,
+    `from_base_minor` is what was taken in `base_currency` at the rate of the day it came in; `realised_fx_minor` the gain
+    (a loss is negative). Told in the invoice's case, `payment_key` is the case of the payment it takes from; told in the payment's,
     `invoice_key` that of the invoice.
     """
 
@@ -303,6 +305,8 @@ class ApplicationData(Document):
     invoice_key: CaseKey | None = None
     from_currency: Currency | None = None
     from_amount_minor: Minor | None = None
+    base_currency: Currency | None = None
+    from_base_minor: Minor | None = None
     realised_fx_minor: SignedMinor | None = None
 
 

@@ -40,6 +40,11 @@ def period_key(entity: str, ledger: str, year: int, month: int) -> str:
     return case_key("index", entity, ledger, f"{year:04d}-{month:02d}")
 
 
+def intercompany_key(entity: str, counterparty: str, number: str) -> str:
+    """The index case to which both companies of a group bring one document, whichever asks. Raises CaseKeyError."""
+    return case_key("index", "+".join(sorted((entity, counterparty))), "intercompany", number)
+
+
 def fact_id(system: str, document: str, *transition: str) -> str:
     """Identity of a fact: `fact_id("stripe", "in_1", "issued")` is `stripe:in_1:issued`."""
     return ":".join(_part(part) for part in (system, document, *transition))

@@ -70,6 +70,8 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     if settlement is NO_MONEY:
         return (view.kind, view.cause, view.expects_posting, view.is_covered, *states)
     paid_minor = settlement.paid_minor
+    if any(getattr(applied.data, "from_base_minor", None) is not None for applied in settlement.applications):
+        return None
     is_paid_too_much = paid_minor > 0 and settlement.settled_minor > view.total_minor
     if is_paid_too_much or settlement.foreign:
         return None

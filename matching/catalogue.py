@@ -58,6 +58,7 @@ WHAT_TO_DO: dict[BreakClass, str] = {
     "reversed_after_application": "Unapply the cash, so that the invoice is open again.",
     "system_of_record": "Make the change in the system that masters the field; undo it in the other.",
     "contract": "Have the sender use an accepted contract, or accept the new one in policy.",
+    "intercompany": "Have the missing side booked, or the wrong one corrected, before the group is consolidated.",
     "sla": "See why the leg is late; a failed delivery beside it says whose it is.",
 }
 

@@ -16,7 +16,7 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
-from canonical.ids import CaseKeyError, period_key
+from canonical.ids import CaseKeyError, intercompany_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.case import ALLOCATION, Case, content
@@ -160,12 +160,14 @@ def _of_application(fact: Any, _: Policy) -> Iterable[Part]:
 
 
 def _of_invoice(fact: Any, _: Policy) -> Iterable[Part]:
-    """Of the subscription it bills, and of the batch that posts it."""
+    """Of the subscription it bills, of the batch that posts it, and of the pair of companies that it lies between."""
     data = fact.data
     if data.order_key is not None:
         yield Part(data.order_key, "bill", data.total_minor, data.currency)
     if data.summary_key is not None:
         yield Part(data.summary_key, "member", data.total_minor, data.currency)
+    if data.counterparty is not None:
+        yield from _between_companies(data, data.total_minor)
 
 
 def _of_credit_memo(fact: Any, _: Policy) -> Iterable[Part]:
@@ -174,6 +176,17 @@ def _of_credit_memo(fact: Any, _: Policy) -> Iterable[Part]:
         yield Part(data.invoice_key, "credit", data.total_minor, data.currency)
     if data.summary_key is not None:
         yield Part(data.summary_key, "member", -data.total_minor, data.currency)
+    if data.counterparty is not None:
+        yield from _between_companies(data, -data.total_minor)
+
+
+def _between_companies(data: Any, amount_minor: int) -> Iterator[Part]:
+    """Plus for the one that sells, minus for the one that buys."""
+    try:
+        pair = intercompany_key(data.entity, data.counterparty, data.number or data.document_id)
+    except CaseKeyError:  # names too long for a key: nothing can be told to a case that cannot be
+        return
+    yield Part(pair, "intercompany", amount_minor if data.direction == "sales" else -amount_minor, data.currency)
 
 
 def _of_usage(fact: Any, _: Policy) -> Iterable[Part]:

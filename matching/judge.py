@@ -86,7 +86,7 @@ def _stated_amount(view: View) -> tuple[str | None, int]:
         data: Any = fact.data
         minor = getattr(data, "amount_minor", None) or getattr(data, "total_minor", None)
         if minor is not None and getattr(data, "currency", None) is not None:
-            return data.currency, minor
+            return data.currency, abs(minor)
     for posting in view.postings:
         lines = posting.data.lines
         return posting.data.base_currency, sum(line.base_minor for line in lines if (line.base_minor or 0) > 0)

@@ -33,7 +33,7 @@ BreakClass = Literal[
     "duplicate_posting", "duplicate_payment", "duplicate_period", "ambiguous_match", "conflict", "short_payment",
     "overpayment", "unapplied_cash", "misapplied", "payout", "bank", "credit_rebill", "proration", "usage",
     "unbilled_usage", "quote_mismatch", "revenue_schedule", "cutoff", "closed_period", "refund_unmatched",
-    "chargeback", "reversed_after_application", "system_of_record", "contract", "sla",
+    "chargeback", "reversed_after_application", "system_of_record", "contract", "sla", "intercompany",
 ]  # fmt: skip
 
 

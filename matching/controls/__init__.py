@@ -7,6 +7,7 @@ one is one function and one line here; policy says which are mandatory.
 from matching.controls import (
     accounts,
     amounts,
+    intercompany,
     orders,
     parties,
     payments,
@@ -69,7 +70,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         accounts.account,
         records.conflict,
     ),
-    "index": (periods.closed_period,),
+    "index": (periods.closed_period, intercompany.intercompany),
 }
 
 # Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).

@@ -8,6 +8,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from matching.controls.exchange import exchange
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.ledger import Cause, Ledger
 from matching.rounding import exact_tax, rounded
@@ -359,9 +360,11 @@ _FX_SEE = _referring("fx")
 
 
 def fx(view: View) -> Answer:
-    """The base amount booked is the total at the document's rate.
+    """The base amount booked is the total at the document's rate, and gains and losses are what paying it comes to.
 
-    Tolerance: one minor unit plus what the rate's printed decimals leave open. A failure misstates gains and losses.
+    Payments relieve the account at the document's rate, the rest is the realised gain or loss; once it is settled no
+    revaluation stands. Tolerance: one minor unit plus what the rate's printed decimals leave open. A failure misstates
+    gains and losses.
     """
     if view.document is None:
         return _FX_NO_DOCUMENT
@@ -381,7 +384,7 @@ def fx(view: View) -> Answer:
             return _FX_NO_BASE
         if view.conversion(ledger.base_currency).total(view.total_minor) is None:
             return _FX_NO_RATE
-    return answer
+    return exchange(view) or answer
 
 
 def _fx_differs(view: View, ledger: Ledger) -> Failure:
