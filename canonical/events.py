@@ -356,7 +356,10 @@ class DunningData(Document):
 
 
 class SettlementData(Document):
-    """A line of a payout; `payment_key` is the case of the payment that it settles."""
+    """A line of a payout; `payment_key` is the case of the payment that it settles, `payout_key` that of the payout.
+
+    Each is named where the line is told in another case. `rate` turns its currency into the payout's, by multiplication.
+    """
 
     payout_id: Name | None = None
     payment_id: Name | None = None
@@ -367,9 +370,12 @@ class SettlementData(Document):
     net_minor: SignedMinor
     rate: Decimal_ | None = None
     payment_key: CaseKey | None = None
+    payout_key: CaseKey | None = None
 
 
 class StatementData(Document):
+    """Its lines lie in its case; what it opens and closes with is told to that of the account (`canonical.ids.account_key`)."""
+
     account: Name
     currency: Currency
     sequence: Count | None = None
@@ -437,7 +443,7 @@ class LinkData(Document):
     alias: CaseKey
 
 
-AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany"]  # fmt: skip
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing"]  # fmt: skip
 
 
 class AllocationData(Document):
@@ -452,6 +458,7 @@ class AllocationData(Document):
     amount_minor: SignedMinor
     direction: Direction | None = None
     period: Period | None = None
+    sequence: Count | None = None
 
 
 class TouchedData(Document):

@@ -45,6 +45,11 @@ def intercompany_key(entity: str, counterparty: str, number: str) -> str:
     return case_key("index", "+".join(sorted((entity, counterparty))), "intercompany", number)
 
 
+def account_key(entity: str, account: str) -> str:
+    """The index case of a bank account, in which its statements follow on one another. Raises CaseKeyError."""
+    return case_key("index", entity, "bank", account)
+
+
 def fact_id(system: str, document: str, *transition: str) -> str:
     """Identity of a fact: `fact_id("stripe", "in_1", "issued")` is `stripe:in_1:issued`."""
     return ":".join(_part(part) for part in (system, document, *transition))

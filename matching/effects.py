@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
-from canonical.ids import CaseKeyError, intercompany_key, period_key
+from canonical.ids import CaseKeyError, account_key, intercompany_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.case import ALLOCATION, Case, content
@@ -78,7 +79,7 @@ def as_event(home: str, effect: Effect, revision: int) -> Event:
         "recorded_at": data.recorded_at, "accounting_date": data.accounting_date, "customer": data.customer,
         "home": home, "kind": effect.kind, "currency": effect.currency,
         "amount_minor": min(MAX_MINOR, max(-MAX_MINOR, effect.amount_minor)),
-        "direction": getattr(data, "direction", None), "period": period,
+        "direction": getattr(data, "direction", None), "period": period, "sequence": getattr(data, "sequence", None),
     }  # fmt: skip
     return records.make(
         ALLOCATION, id=f"tieout:{blake2b(identity, digest_size=16).hexdigest()}", source="tieout/effects",
@@ -135,6 +136,10 @@ _ENDED_BY = {
 }
 
 
+_TOLD_AS: dict[str, AllocationKind] = {"payment": "application", "credit": "credit"}
+_TAKEN_FROM_PAYMENT = frozenset(("payment", "deposit"))
+
+
 def _of_payment(fact: Any, _: Policy) -> Iterable[Part]:
     """A payment that says which documents it pays."""
     data = fact.data
@@ -147,12 +152,16 @@ def _of_refund(fact: Any, _: Policy) -> Iterable[Part]:
 
 
 def _of_application(fact: Any, _: Policy) -> Iterable[Part]:
-    """Told in the payment's case it is the invoice's application; told in the invoice's, what it takes from the payment."""
+    """Told in the payment's case it is the invoice's application; told in the invoice's, what it takes from the payment.
+
+    Cash and deposits are taken from a payment. A credit, and what was withheld, written off or kept as a fee, reduces the
+    invoice beside it and takes nothing.
+    """
     data = fact.data
     sign = 1 if fact.type == "cash.applied" else -1
     if data.invoice_key is not None:
-        yield Part(data.invoice_key, "application", sign * data.amount_minor, data.currency)
-    if data.payment_key is not None:
+        yield Part(data.invoice_key, _TOLD_AS.get(data.from_kind, "reduction"), sign * data.amount_minor, data.currency)
+    if data.payment_key is not None and data.from_kind in _TAKEN_FROM_PAYMENT:
         took_minor, currency = data.amount_minor, data.currency
         if data.from_amount_minor is not None and data.from_currency is not None:
             took_minor, currency = data.from_amount_minor, data.from_currency
@@ -195,13 +204,36 @@ def _of_usage(fact: Any, _: Policy) -> Iterable[Part]:
 
 
 def _of_settlement(fact: Any, _: Policy) -> Iterable[Part]:
+    """To the payment what of it was settled, gross; to the payout what the line adds to it, net."""
     data = fact.data
-    return [] if data.payment_key is None else [Part(data.payment_key, "settled", data.gross_minor, data.currency)]
+    if data.payment_key is not None:
+        yield Part(data.payment_key, "settled", data.gross_minor, data.currency)
+    if data.payout_key is not None:
+        yield Part(data.payout_key, "settled", data.net_minor, data.currency)
 
 
 def _of_bank_line(fact: Any, _: Policy) -> Iterable[Part]:
+    """A line without its statement is what a notification says before the statement says it again."""
     data = fact.data
-    return [] if data.payout_key is None else [Part(data.payout_key, "bank", data.amount_minor, data.currency)]
+    is_booked = data.payout_key is not None and data.statement_id is not None
+    return [Part(data.payout_key, "bank", data.amount_minor, data.currency)] if is_booked else []
+
+
+def _of_statement(fact: Any, _: Policy) -> Iterable[Part]:
+    """To the account, whose statements follow on one another."""
+    data = fact.data
+    account = _key_or_none(account_key, data.entity, data.account)
+    if account is not None:
+        yield Part(account, "opening", data.opening_minor, data.currency)
+        yield Part(account, "closing", data.closing_minor, data.currency)
+
+
+def _key_or_none(key: Callable[..., str], *names: str | None) -> str | None:
+    """None where a name is not known or too long for a key: nothing can be told to a case that cannot be."""
+    try:
+        return None if None in names else key(*names)
+    except CaseKeyError:
+        return None
 
 
 def _of_posting(fact: Any, _: Policy) -> Iterable[Part]:
@@ -210,12 +242,9 @@ def _of_posting(fact: Any, _: Policy) -> Iterable[Part]:
     at = data.recorded_at or fact.time
     if own is None or (at.year, at.month) <= (own.year, own.month):
         return ()
-    try:
-        period = period_key(data.entity, data.ledger, own.year, own.month)
-    except CaseKeyError:  # names too long for a key: nothing can be told to a case that cannot be
-        return ()
+    period = _key_or_none(partial(period_key, year=own.year, month=own.month), data.entity, data.ledger)
     moved_minor = sum(max(0, line.base_minor or 0) for line in data.lines)
-    return (Part(period, "booked", moved_minor, data.base_currency),)
+    return () if period is None else (Part(period, "booked", moved_minor, data.base_currency),)
 
 
 PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
@@ -231,4 +260,5 @@ PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
     "usage.rated": _of_usage,
     "settlement.line": _of_settlement,
     "bank.line": _of_bank_line,
+    "bank.statement": _of_statement,
 }
