@@ -1,7 +1,7 @@
 """What all controls say of one case, asked of each of them or known from an earlier case in the same situation.
 
-- Most cases are ordinary: one standing document, at most one ledger and that in the document's currency, no void, no
-  contradiction, no leg late. What most controls say of one follows from its situation: which legs are where, what there
+- Most cases are ordinary: one standing document, at most one ledger and that in the document's currency, no entry beside the
+  document's, no void, no contradiction, no leg late. What most controls say of one follows from its situation: which legs are where, what there
   is to compare. There are few situations, so what was said is kept with the policy and found by them.
 - A control that looks into the records themselves (`LOOKS_INTO_RECORDS`) is asked of every case.
 - Nothing here decides anything: what is found was said by the controls, and is kept only where none of them failed.
@@ -62,7 +62,7 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     ledgers, settlement = view.ledgers, view.settlement
     if ledgers and (len(ledgers) > 1 or ledgers[0].base_currency != view.currency or ledgers[0].net_minor is None):
         return None
-    if view.cause == "waiting":
+    if view.cause == "waiting" or len(view.postings) != (len(ledgers[0].postings) if ledgers else 0):
         return None
     states = [hop.state for hop in hops]
     if "late" in states:

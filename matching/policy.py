@@ -32,7 +32,7 @@ ControlName = Literal[
     "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
-    "revenue_schedule", "closed_period", "intercompany",
+    "revenue_schedule", "closed_period", "intercompany", "open_item",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from matching.controls import (
     accounts,
     amounts,
     intercompany,
+    open_items,
     orders,
     parties,
     payments,
@@ -34,6 +35,7 @@ _DOCUMENT: tuple[Control, ...] = (
     postings.orphan_posting,
     postings.duplicate_posting,
     accounts.account,
+    open_items.open_item,
     revenue.revenue_schedule,
 )
 _INVOICE: tuple[Control, ...] = (

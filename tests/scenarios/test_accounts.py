@@ -26,6 +26,7 @@ def lines(*amounts: int) -> list[dict[str, int]]:
     return [{"amount_minor": amount} for amount in amounts]
 
 
+WRITTEN_OFF = applied("20.00", kind="write_off", document="ap_2")
 # Three lines of 0.85 at 19 %: 0.16 each (0.1615) are 0.48, and 2.55 together are 0.4845, 0.48; of 0.87: 0.1653, 0.17 each, 0.51 and 0.50.
 THREE = [taxed(17, 87, "19.0", code="S")] * 3
 BY_LINE = {"tax": "0.51", "tax_lines": THREE}
@@ -82,6 +83,18 @@ ROWS = (
         entry(("write_off", 2_000), ("receivable", -2_000), document="je_2", document_type="application")), "40d", "ok", controls={"account": "pass"}),
     Row("an account that this company's policy does not allow", (invoice("120.00"), posting("120.00", rest_role="deferred")), "1h", "break", "account",
         policy='[accounts]\ninvoice = ["receivable", "revenue", "tax"]'),
+    # Open items: what entries take off the account, and what was applied.
+    Row("the whole payment and a write-off, booked and applied", (invoice("120.00"), posting("120.00"), payment("100.00"), applied("100.00"), WRITTEN_OFF,
+        entry(("cash", 10_000), ("write_off", 2_000), ("receivable", -12_000), document="je_2", document_type="payment")), "40d", "ok", controls={"open_item": "pass"}),
+    Row("more was written off in the ledger than was applied", (invoice("120.00"), posting("120.00"), payment("100.00"), applied("100.00"), WRITTEN_OFF,
+        entry(("cash", 9_000), ("write_off", 3_000), ("receivable", -12_000), document="je_2", document_type="payment")), "40d", "break", "amount", "10.00"),
+    Row("ten withheld by the customer, and twenty taken off the account", (invoice("120.00"), posting("120.00"), payment("110.00"), applied("110.00"),
+        applied("10.00", kind="withholding", document="ap_2"),
+        entry(("cash", 11_000), ("tax", 2_000), ("receivable", -13_000), document="je_2", document_type="payment")), "40d", "break", "amount", "10.00"),
+    Row("taken off the account, and the application may still come", (invoice("120.00"), posting("120.00"), payment("120.00"),
+        entry(("cash", 13_000), ("receivable", -13_000), document="je_2", document_type="payment")), "1d+3h", "pending", controls={"open_item": "not_assessed"}),
+    Row("only the write-off's entry lies in this case", (invoice("120.00"), posting("120.00"), payment("100.00"), applied("100.00"), WRITTEN_OFF,
+        entry(("write_off", 2_000), ("receivable", -2_000), document="je_2", document_type="application")), "40d", "ok", controls={"open_item": "not_assessed"}),
     # Applications without one of their ends.
     Row("applied, and the invoice may still come", (applied("100.00"),), "1d+2h", "pending", controls={"orphan_application": "not_assessed"}),
     Row("a write-off of an invoice that nobody issued", (applied("100.00", kind="write_off"),), "3d", "break", "orphan_application", "100.00"),
