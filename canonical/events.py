@@ -209,6 +209,14 @@ class UsageData(Document):
     order_key: CaseKey | None = None
 
 
+class RecordedData(Document):
+    """A document that moves no money itself (a sales order, a delivery, a goods issue); `refs` are what it follows."""
+
+    kind: Name
+    currency: Currency | None = None
+    value_minor: SignedMinor | None = None
+
+
 class CustomerData(Document):
     """`refs` names the customer in other systems; `merged_into` the one that survives."""
 
@@ -571,6 +579,12 @@ class UsageRated(Event):
     data: UsageData
 
 
+class DocumentRecorded(Event):
+    stream: ClassVar[Stream] = "orders"
+    type: Literal["document.recorded"]
+    data: RecordedData
+
+
 class CustomerChanged(Event):
     stream: ClassVar[Stream] = "orders"
     type: Literal["customer.changed"]
@@ -840,6 +854,7 @@ CanonicalEvent = Annotated[
     | SubscriptionCancelled
     | BillingScheduleSet
     | UsageRated
+    | DocumentRecorded
     | CustomerChanged
     | CustomerLinked
     | CustomerMerged

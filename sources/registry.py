@@ -20,7 +20,18 @@ from canonical.events import Event
 from canonical.ids import CaseKeyError
 from canonical.money import MoneyError
 from canonical.structs import RecordError
-from sources import bank_files, canonical_events, joined, receivables_csv, records, shop_tables, stripe, xero_tables
+from sources import (
+    bank_files,
+    canonical_events,
+    document_flow,
+    joined,
+    receivables_csv,
+    records,
+    sap_document_flow,
+    shop_tables,
+    stripe,
+    xero_tables,
+)
 from sources.bank import camt, mt940
 from sources.fields import Refused
 
@@ -76,6 +87,9 @@ SOURCES: dict[str, Source] = {
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
+        _source(
+            "sap_document_flow", document_flow.read_document_flow, sap_document_flow.map_record, sap_document_flow.key
+        ),
         _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )
 }

@@ -35,6 +35,10 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ),
     *(("xero_tables", json.loads(record.body)) for record in read_xero_tables([str(FIXTURES / "books")])),
     *(("receivables_csv", json.loads(record.body)) for record in read_csv([str(FIXTURES / "receivables")])),
+    *(
+        ("sap_document_flow", json.loads(record.body))
+        for record in SOURCES["sap_document_flow"].read([str(FIXTURES / "sap_flow")])
+    ),
     *(("shop_tables", json.loads(record.body)) for record in SOURCES["shop_tables"].read([str(FIXTURES / "shop")])),
     ("canonical", EVENT),
 ]

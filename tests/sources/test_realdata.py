@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import chdb
 import pytest
 import yaml
 
@@ -305,3 +306,117 @@ def test_mt940_openings_and_lines_come_to_their_closings_but_where_the_samples_w
         "betterplace.sepa_snippet.sta": 1, "jejik.abnamro.sta": 2, "jejik.ing.sta": 1, "jejik.knab.sta": 1,
         "jejik.postfinance.sta": 1, "jejik.rabobank.sta": 2, "jejik.triodos.sta": 1, "mBank.with_newline_in_tnr.sta": 1,
     })  # fmt: skip
+
+
+# --- SAP's document flow against plain SQL over the file ----------------------------------------------------------------
+
+FLOW = f"(SELECT * FROM file('{DATA}/sap_document_flow/vbfa.csv.gz', 'CSVWithNames', '{', '.join(f'{name} String' for name in ('VBELV', 'POSNV', 'VBELN', 'POSNN', 'VBTYP_N', 'VBTYP_V', 'RFMNG', 'MEINS', 'RFWRT', 'WAERS', 'ERDAT', 'ERZET', 'MATNR', 'BWART', 'AEDAT', 'FKTYP'))}'))"
+
+
+@pytest.fixture(scope="module")
+def flow() -> list[Any]:
+    found = outcomes("sap_document_flow", "sap_document_flow")
+    refused = [outcome.reason.split(": ", 1)[1] for outcome in found if isinstance(outcome, Rejected)]
+    assert Counter(refused) == {
+        "its items are in DEM and PTE: an invoice has one currency": 6,
+        "item 000010 is worth one thing by its delivery and another by its order": 1,
+    }
+    return [event for outcome in found if isinstance(outcome, Mapped) for event in outcome.events]
+
+
+def sql(query: str) -> list[tuple[Any, ...]]:
+    rows = chdb.query(query.replace("flow", FLOW), "JSONCompact").bytes()
+    return [tuple(row) for row in json.loads(rows)["data"]]
+
+
+def told_by(events: list[Any], *types: str) -> Counter[str]:
+    return Counter(event.data.document_id for event in events if event.type in types)
+
+
+def test_every_document_of_the_flow_is_told_once_in_a_case_of_its_own(flow: list[Any]) -> None:
+    documents = dict(
+        sql(
+            "SELECT category, toInt32(uniqExact(ident)) FROM (SELECT trim(VBELN) AS ident, VBTYP_N AS category FROM flow UNION ALL SELECT trim(VBELV), VBTYP_V FROM flow) WHERE ident <> '' GROUP BY category"
+        )
+    )
+    kinds = Counter(event.data.kind for event in flow if event.type == "document.recorded")
+    assert {"C": kinds["order"], "J": kinds["delivery"], "R": kinds["goods movement"], "Q": kinds["transfer order"], "2": kinds["external transaction"]} == {category: documents[category] for category in "CJRQ2"}  # fmt: skip
+    billed = told_by(flow, "invoice.issued", "credit_memo.issued")
+    unmatched = 2  # cancellations that could mean more than one invoice
+    assert sum(billed.values()) == documents["M"] + documents["P"] + documents["5"] - 7 + unmatched
+    assert len(flow) == sum(documents.values()) - 7
+    cases = Counter(event.correlationid for event in flow)
+    assert Counter(cases.values()) == {1: len(flow) - 2 * 26, 2: 26}, "two events only where an invoice was cancelled"
+
+
+def test_following_all_links_would_make_one_case_of_a_thousand_documents() -> None:
+    """What the cases above are protected from: numbers joined by whatever links them."""
+    above: dict[str, str] = {}
+
+    def top(node: str) -> str:
+        while above.setdefault(node, node) != node:
+            above[node] = above[above[node]]
+            node = above[node]
+        return node
+
+    for before, follows in sql("SELECT DISTINCT trim(VBELV), trim(VBELN) FROM flow WHERE trim(VBELV) <> ''"):
+        above[top(before)] = top(follows)
+    assert max(Counter(top(node) for node in list(above)).values()) == 1_089
+
+
+def test_every_link_of_the_flow_is_told_by_what_follows(flow: list[Any]) -> None:
+    refused = {f"009000000{number}" for number in range(7)}
+    ((links,),) = sql(
+        f"SELECT toInt32(uniqExact(VBELV, VBTYP_V, VBELN, VBTYP_N)) FROM flow WHERE trim(VBELV) <> '' AND NOT (VBTYP_N = 'M' AND VBELN IN {tuple(sorted(refused))})"
+    )
+    assert sum(1 for event in flow for ref in event.data.refs or () if ref.kind != "cancellation") == links
+
+
+def test_invoices_come_to_what_the_file_says_and_cancelled_ones_to_what_cancels_them(flow: list[Any]) -> None:
+    worth = dict(
+        sql(
+            "SELECT VBELN, toInt64(sum(item)) FROM (SELECT VBELN, POSNN, any(worth) AS item FROM (SELECT VBELN, POSNN, VBTYP_V, round(sum(toFloat64(RFWRT)) * 100) AS worth FROM flow WHERE VBTYP_N IN ('M', 'N', 'P', '5') GROUP BY VBELN, POSNN, VBTYP_V) GROUP BY VBELN, POSNN) GROUP BY VBELN"
+        )
+    )
+    worth = {ident: int(minor) for ident, minor in worth.items()}
+    told = {
+        event.data.document_id: event.data.total_minor * (1 if event.type == "invoice.issued" else -1)
+        for event in flow
+        if event.type in ("invoice.issued", "credit_memo.issued")
+    }
+    assert len(told) > 26_000
+    unmatched = {"0090005262", "0090005263"}
+    assert {ident for ident, minor in told.items() if minor != worth[ident]} == unmatched, "a cancellation gives back"
+    voided = {event.data.document_id: event.data.refs[0].value for event in flow if event.type.endswith(".voided")}
+    assert len(voided) == 26
+    assert all(worth[ident] == worth[cancellation] for ident, cancellation in voided.items())
+    assert set(voided.values()) | unmatched == {
+        ident for (ident,) in sql("SELECT DISTINCT VBELN FROM flow WHERE VBTYP_N = 'N'")
+    }
+
+
+def test_orders_that_were_never_invoiced_are_the_ones_of_the_file(flow: list[Any]) -> None:
+    orders = {
+        event.data.document_id for event in flow if event.type == "document.recorded" and event.data.kind == "order"
+    }
+    invoiced = {
+        ref.value
+        for event in flow
+        if event.type in ("invoice.issued", "credit_memo.issued")
+        for ref in event.data.refs or ()
+        if ref.kind == "order"
+    }
+    never = {
+        ident
+        for (ident,) in sql(
+            "SELECT DISTINCT VBELV FROM flow WHERE VBTYP_V = 'C' AND VBELV NOT IN (SELECT VBELV FROM flow WHERE VBTYP_V = 'C' AND VBTYP_N IN ('M', 'N', 'P', '5')) UNION DISTINCT SELECT DISTINCT VBELN FROM flow WHERE VBTYP_N = 'C' AND VBELN NOT IN (SELECT VBELV FROM flow WHERE VBTYP_V = 'C' AND VBTYP_N IN ('M', 'N', 'P', '5'))"
+        )
+    }
+    refused = {
+        ref
+        for (ref,) in sql(
+            "SELECT DISTINCT VBELV FROM flow WHERE VBTYP_V = 'C' AND VBTYP_N = 'M' AND VBELN < '0090000007'"
+        )
+    }
+    assert orders - invoiced - refused == never
+    assert (len(orders), len(never)) == (2406, 48)

@@ -60,6 +60,7 @@ CLOCKS = {"now", "utcnow", "today"}  # where called; `view.now` is a value that 
 PURE_EXCEPT = {
     # Readers of the provider's files, and of what belongs together in a folder of them.
     "sources/joined.py": {"sqlite3", "pathlib"},
+    "sources/document_flow.py": {"sqlite3", "pathlib"},
     "sources/bank_files.py": {"pathlib", "read_bytes"},
     "sources/records.py": {"csv", "gzip", "sqlite3", "zlib", "io", "os", "pathlib", "open", "read_bytes", "read_text"},
     # The default policy ships with the code, and is as constant as the code.
