@@ -244,9 +244,16 @@ class InvoiceData(Priced):
 
 
 class VoidData(Document):
-    """The document as a whole no longer stands."""
+    """The document as a whole no longer stands.
+
+    `summary_key` is the batch that takes it back in the ledger, by `total_minor`, where that is not the one that booked it.
+    """
 
     reason: Text | None = None
+    summary_key: CaseKey | None = None
+    direction: Direction | None = None
+    currency: Currency | None = None
+    total_minor: Minor | None = None
 
 
 class CreditMemoData(Priced):

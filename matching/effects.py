@@ -61,6 +61,8 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
     for fact in _standing(case.facts()):
         for part in PARTS[fact.type](fact, policy):
             _add(told, case.key, part, fact)
+    for fact, part in _taken_back_elsewhere(case.facts(), policy):
+        _add(told, case.key, part, fact)
     return [told[identity] for identity in sorted(told)]
 
 
@@ -113,12 +115,32 @@ def _standing(facts: Sequence[Any]) -> Iterator[Any]:
     for fact in facts:
         by_group.setdefault(_GROUPS.get(fact.type, fact.type), []).append(fact)
     for group, told in by_group.items():
-        if group not in PARTS:
+        if group not in PARTS or group in _TAKES_BACK:
             continue
         ends = [end for kind in _ENDED_BY.get(group, ()) for end in by_group.get(kind, ())]
         for fact in documents.standing(told, []):
             if documents.voided(fact, [end for end in ends if _may_end(fact, end)]) is None:
                 yield fact
+
+
+def _taken_back_elsewhere(facts: Sequence[Any], policy: Policy) -> Iterator[tuple[Any, Part]]:
+    """Of a document that another batch than its own takes back, its place in its own: there it was booked, and stays."""
+    fact: Any
+    for void in documents.standing([fact for fact in facts if fact.type in _TAKES_BACK], []):
+        if not _is_by_batch(void.data):
+            continue
+        issued = [fact for fact in facts if _GROUPS.get(fact.type, fact.type) == _TAKES_BACK[void.type]]
+        for fact in documents.standing(issued, []):
+            if documents.voided(fact, [void]) is not None and fact.data.summary_key not in (
+                None,
+                void.data.summary_key,
+            ):
+                yield from ((fact, part) for part in PARTS[fact.type](fact, policy) if part.kind == "member")
+                yield from ((void, part) for part in PARTS[void.type](void, policy))
+
+
+def _is_by_batch(void: Any) -> bool:
+    return void.summary_key is not None and void.currency is not None and void.total_minor is not None
 
 
 def _may_end(fact: Any, end: Any) -> bool:
@@ -135,6 +157,9 @@ _ENDED_BY = {
     "refund.issued": ("refund.failed",),
 }
 
+
+# What a void takes back; those that are named by one alone are told nothing of it (`_taken_back_elsewhere`).
+_TAKES_BACK = {"invoice.voided": "invoice.issued", "credit_memo.voided": "credit_memo.issued"}
 
 _TOLD_AS: dict[str, AllocationKind] = {"payment": "application", "credit": "credit"}
 _TAKEN_FROM_PAYMENT = frozenset(("payment", "deposit"))
@@ -187,6 +212,14 @@ def _of_credit_memo(fact: Any, _: Policy) -> Iterable[Part]:
         yield Part(data.summary_key, "member", -data.total_minor, data.currency)
     if data.counterparty is not None:
         yield from _between_companies(data, -data.total_minor)
+
+
+def _of_void(fact: Any, _: Policy) -> Iterable[Part]:
+    data = fact.data
+    if not _is_by_batch(data):
+        return ()
+    sign = -1 if fact.type == "invoice.voided" else 1
+    return (Part(data.summary_key, "member", sign * data.total_minor, data.currency),)
 
 
 def _between_companies(data: Any, amount_minor: int) -> Iterator[Part]:
@@ -254,6 +287,8 @@ PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
     "cash.unapplied": _of_application,
     "invoice.issued": _of_invoice,
     "invoice.amended": _of_invoice,
+    "invoice.voided": _of_void,
+    "credit_memo.voided": _of_void,
     "credit_memo.issued": _of_credit_memo,
     "posting.recorded": _of_posting,
     "posting.reversed": _of_posting,

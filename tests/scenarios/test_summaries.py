@@ -34,8 +34,8 @@ def told(*facts: Event, to: str = BATCH, revision: int = 1) -> tuple[Event, ...]
     return tuple(event for event in events if event.correlationid == to)
 
 
-def members(*numbers: int, **more: Any) -> tuple[Event, ...]:
-    return tuple(event for number in numbers for event in told(member(number, **more)))
+def members(*numbers: int, to: str = BATCH, **more: Any) -> tuple[Event, ...]:
+    return tuple(event for number in numbers for event in told(member(number, **more), to=to))
 
 
 def journal(total: str, at: str = "10m", **more: Any) -> Event:
@@ -50,6 +50,9 @@ def credit(total: int, **more: Any) -> Event:
 DAY = members(*range(1, 1_201))
 OF_INVOICE_3 = member(3)
 VOIDED = tell("invoice.voided", "in_3", "2m", case=home(3))
+VOIDED_NEXT_DAY = tell(
+    "invoice.voided", "in_3", "1d", case=home(3), summary_key=OTHER_BATCH, currency="USD", total_minor=10_000
+)
 
 ROWS = (
     Row("a day of 1,200 invoices in one journal", (*DAY, journal("120000.00")), "1h", "ok",
@@ -76,6 +79,12 @@ ROWS = (
     Row("purchases sit on payables", (*members(1, 2, direction="purchase"), journal("200.00", role="payable")), "1h", "ok"),
     Row("an invoice voided after it was told is no member", (*members(1, 2), *told(OF_INVOICE_3), *told(OF_INVOICE_3, VOIDED, revision=2), journal("200.00")),
         "1h", "ok"),
+    Row("voided the next day, and taken back by that day's batch: the batch that booked it stays right", (*members(1, 2), *told(OF_INVOICE_3),
+        *told(OF_INVOICE_3, VOIDED_NEXT_DAY, revision=2), journal("300.00")), "2d", "ok"),
+    Row("voided the next day: that day's batch takes it back", (*members(4, batch=OTHER_BATCH, to=OTHER_BATCH), *told(OF_INVOICE_3, VOIDED_NEXT_DAY, to=OTHER_BATCH),
+        journal("0.00", "1d", case=OTHER_BATCH)), "9d", "ok"),
+    Row("voided the next day, and that day's batch forgot", (*members(4, batch=OTHER_BATCH, to=OTHER_BATCH), *told(OF_INVOICE_3, VOIDED_NEXT_DAY, to=OTHER_BATCH),
+        journal("100.00", "1d", case=OTHER_BATCH)), "9d", "break", "summary_split", "100.00"),
     Row("an invoice moved to the next day's batch", (*members(1, 2), *told(OF_INVOICE_3), *told(OF_INVOICE_3, member(3, batch=OTHER_BATCH, version=2, id="billing:in_3:2"),
         revision=2), journal("200.00")), "1h", "ok"),
     Row("a ledger of its own is short, the other is right", (*members(1, 2), journal("200.00"), journal("190.00", ledger="local", id="erp:local:je_9")), "1h",
