@@ -125,12 +125,13 @@ def _standing(facts: Sequence[Any]) -> Iterator[Any]:
 
 def _taken_back_elsewhere(facts: Sequence[Any], policy: Policy) -> Iterator[tuple[Any, Part]]:
     """Of a document that another batch than its own takes back, its place in its own: there it was booked, and stays."""
-    fact: Any
-    for void in documents.standing([fact for fact in facts if fact.type in _TAKES_BACK], []):
+    voids: Sequence[Any] = documents.standing([fact for fact in facts if fact.type in _TAKES_BACK], [])
+    for void in voids:
         if not _is_by_batch(void.data):
             continue
         issued = [fact for fact in facts if _GROUPS.get(fact.type, fact.type) == _TAKES_BACK[void.type]]
-        for fact in documents.standing(issued, []):
+        booked: Sequence[Any] = documents.standing(issued, [])
+        for fact in booked:
             if documents.voided(fact, [void]) is not None and fact.data.summary_key not in (
                 None,
                 void.data.summary_key,
