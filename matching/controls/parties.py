@@ -13,9 +13,10 @@ _CUSTOMER_NOT_NAMED = not_assessed("customer", "the document names no customer")
 
 
 def customer(view: View) -> Answer:
-    """Postings and payments are on the document's customer: any of its roles, under any alias it carries.
+    """Postings and payments are on the document's customer: any of its roles, under any name it has.
 
-    A failure puts the amount on someone else's account, who will be reminded of what they never bought.
+    Its names are those on the document, its aliases (`refs`), and what the crosswalk joins to them: customer.linked and
+    customer.merged in the case. A failure puts the amount on someone else's account, who will be reminded of what they never bought.
     """
     if view.document is None:
         return _CUSTOMER_NO_DOCUMENT
@@ -34,7 +35,7 @@ def customer(view: View) -> Answer:
                 answer = _CUSTOMER_PASS
                 continue
         names, theirs = _names(view.document), _names(side)
-        if theirs and names.isdisjoint(theirs):
+        if theirs and names.isdisjoint(theirs) and _joined(view, names).isdisjoint(theirs):
             return _another_customer(view, side, names, theirs)
         if theirs:
             answer = _CUSTOMER_PASS
@@ -48,6 +49,23 @@ def _names(event: Any) -> set[str]:
     if refs:
         names.update(ref.value for ref in refs if ref.kind == "customer")
     return names
+
+
+def _joined(view: View, names: set[str]) -> set[str]:
+    """The names and all that the crosswalk joins to them, however many steps away."""
+    groups = []
+    for told in (*view.standing("customer.linked"), *view.standing("customer.merged")):
+        data = told.data
+        group = {data.document_id, data.merged_into, *(ref.value for ref in data.refs or ())}
+        group.discard(None)
+        groups.append(group)
+    joined, known = set(names), -1
+    while known != len(joined):
+        known = len(joined)
+        for group in groups:
+            if not group.isdisjoint(joined):
+                joined |= group
+    return joined
 
 
 def _another_customer(view: View, side: Any, names: set[str], theirs: set[str]) -> Failure:

@@ -1,5 +1,7 @@
 """Do the records hold together: customers, entities, conflicting versions, orders, payouts, journals, cut-off?"""
 
+from typing import Any
+
 import pytest
 
 from tests.scenarios.books import (  # fmt: skip
@@ -34,6 +36,10 @@ def journal(rest: str):
     return posting("50.00", case=JOURNAL, document="je_9", document_type="other", posting_kind="manual", rest=rest)
 
 
+def crosswalk(event: str, customer: str, **more: Any):
+    return tell(event, customer, "0", system="crm", **more)
+
+
 LINES = (line("ch_1", "charge", 10000, 320), line("re_1", "refund", -200), line("dp_1", "dispute", -50, 18))
 
 ROWS = (
@@ -49,6 +55,12 @@ ROWS = (
         controls={"customer": "not_assessed"}),
     Row("the invoice names no customer: not assessed", (invoice("120.00", customer=None), posting("120.00"), *PAID), "40d", "ok",
         controls={"customer": "not_assessed"}),
+    Row("posted to a customer that the crosswalk links", (invoice("120.00"), posting("120.00", customer="4711"), crosswalk("customer.linked", "C-1", refs=ALIAS), *PAID), "40d",
+        "ok", controls={"customer": "pass"}),
+    Row("posted to a customer that was merged into this one, under its number in the ledger", (invoice("120.00"), posting("120.00", customer="4711"),
+        crosswalk("customer.merged", "C-2", merged_into="C-1"), crosswalk("customer.linked", "C-2", refs=ALIAS), *PAID), "40d", "ok", controls={"customer": "pass"}),
+    Row("the crosswalk links other customers", (invoice("120.00"), posting("120.00", customer="4711"), crosswalk("customer.linked", "C-9", refs=ALIAS)), "1h", "break",
+        "customer", "120.00"),
     # Entity.
     Row("booked in a sister company", (invoice("120.00"), posting("120.00", entity="acme-de")), "1h", "break", "entity", "120.00"),
     Row("a sister company was paid", (invoice("120.00"), posting("120.00"), payment("120.00", entity="acme-de")), "1d+1h", "break", "entity", "120.00"),
