@@ -191,6 +191,149 @@ def reconcile(
     _say(f"reconciled {lines.count - refused.count} events to {count} verdicts, {refused.count} dead letters")
 
 
+close_app = typer.Typer(
+    help="Sign the close of a period.\n\nExample: tieout close sign --entity acme --period 2024-02",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(close_app, name="close")
+
+EventFiles = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE...]", help="Canonical events, one JSON a line; the store without any."),
+]
+OfEntity = Annotated[str, typer.Option("--entity", help="The legal entity whose books they are.")]
+OfPeriod = Annotated[str, typer.Option("--period", help="Like 2024-02, or 2024-01-29/2024-02-25.")]
+OfLedger = Annotated[str | None, typer.Option("--ledger", help="Needed where the entity has several.")]
+KnownAt = Annotated[
+    str | None, typer.Option("--as-of", metavar="TIME", help="Only what had been recorded by then; RFC 3339.")
+]
+
+
+@app.command(name="tie-out")
+def tie_out(
+    files: EventFiles = None,
+    entity: OfEntity = ...,  # type: ignore[assignment]
+    period: OfPeriod = ...,  # type: ignore[assignment]
+    ledger: OfLedger = None,
+    currency: Annotated[str | None, typer.Option(help="Show only what is in this one.")] = None,
+    as_of: KnownAt = None,
+    store: StoreUrl = DEFAULT_STORE,
+    save: Annotated[bool, typer.Option("--save", help="Keep it in the store, for the dashboard.")] = False,
+    policy: PolicyFile = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tie out a period: documents, ledger and what the ledger reports, and every difference by name.
+
+    Exit code 1 where it is incomplete; what is missing is said. With -o the whole record goes to a file.
+
+    Example: tieout tie-out --entity acme --period 2024-02
+    """
+    from matching.tieout.report import text_lines
+    from streams.files import CannotRead
+    from streams.files import output as opened
+
+    done, _ = _tied_out(files, entity, period, ledger, as_of, store, policy, save)
+    if output is not None:
+        with _mistakes(CannotRead), opened(output) as out:
+            out.write(json.dumps(done.record, indent=2).encode() + b"\n")
+    if as_json:
+        _print_json(done.record)
+    else:
+        for line in text_lines(done.made, done.close, done.restated, currency):
+            typer.echo(line)
+    if done.made.state == "incomplete" or done.restated:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@close_app.command(name="sign")
+def close_sign(
+    files: EventFiles = None,
+    entity: OfEntity = ...,  # type: ignore[assignment]
+    period: OfPeriod = ...,  # type: ignore[assignment]
+    ledger: OfLedger = None,
+    as_of: KnownAt = None,
+    actor: Actor = None,
+    reviewer: Annotated[str | None, typer.Option(metavar="NAME", help="Who checked it; not who prepared it.")] = None,
+    comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Needed where the tie-out is incomplete.")] = None,
+    store: StoreUrl = DEFAULT_STORE,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    policy: PolicyFile = None,
+    output: Output = None,
+) -> None:
+    """Sign a period's tie-out: what was known, the totals, policy and code are frozen in a close.signed event.
+
+    It is sent to the topic raw.canonical, or written to a file with -o. What comes into the period afterwards is shown
+    as a post-close line.
+
+    Example: tieout close sign --entity acme --period 2024-02 --reviewer "Ada Byron"
+    """
+    from canonical.records import encode
+    from matching.tieout.close import Signature, sign
+    from streams.files import CannotRead
+    from streams.files import output as opened
+
+    signer, now = _who(actor), datetime.now(UTC)
+    if reviewer == signer:
+        _cannot(f"{signer} cannot both prepare and check a close: name another --reviewer")
+    done, read = _tied_out(files, entity, period, ledger, as_of, store, policy, save=False)
+    if done.made.state == "incomplete" and not (comment or "").strip():
+        _cannot("the tie-out is incomplete: say with --comment why it is signed all the same")
+    event = sign(done.made, Signature(signer, reviewer, comment, now, _policy(policy).hash, _version(), tuple(read)))
+    if output is not None:
+        with _mistakes(CannotRead), opened(output) as out:
+            out.write(encode(event) + b"\n")
+    else:
+        _send_decision(encode(event), bootstrap)
+    _say(f"signed {done.made.basis.period.name} of {entity}, ledger {done.made.basis.ledger}: {done.made.state}")
+
+
+def _tied_out(files: list[str] | None, entity: str, period: str, ledger: str | None, as_of: str | None, store: str, policy: str | None, save: bool) -> Any:  # fmt: skip
+    """(the tie-out, how far the log had been read)."""
+    import tempfile
+
+    from matching.tieout.basis import Basis, PeriodError, period_of
+    from sinks.tieouts import TieOutStore
+    from streams.doctor import Unreachable, reach
+    from streams.files import CannotRead, Lines
+    from streams.tie_outs import CannotTieOut, from_lines, from_store, store_row
+    from streams.tie_outs import tie_out as tied_out
+
+    rules = _policy(policy)
+    with _mistakes(PeriodError):
+        basis = Basis(entity, ledger or "", period_of(period), _time(as_of, "--as-of"))
+    with _mistakes(CannotTieOut, CannotRead, Unreachable), tempfile.TemporaryDirectory(prefix="tieout-") as folder:
+        refused = _Refused()
+        kept = TieOutStore(_migrated(reach(store))) if save or not files else None
+        if files:
+            lines = Lines(files)
+            facts = from_lines(lines, entity, Path(folder), lambda letter: refused.add(lines.place, letter))
+        else:
+            facts = from_store(kept, entity)
+        done = tied_out(facts, basis, rules)
+        refused.tell()
+        if save and kept is not None:
+            kept.write_tie_out(store_row(done, datetime.now(UTC)))
+    return done, facts.read
+
+
+def _send_decision(record: bytes, bootstrap: str) -> None:
+    """To the canonical source's raw topic: what people decide comes in as everything else does."""
+    from sources.registry import SOURCES
+    from streams import sender
+    from streams.doctor import Unreachable, reach_broker
+    from streams.topics import raw_topic
+
+    topic = raw_topic("canonical")
+    with _mistakes(Unreachable, sender.NoTopic):
+        reach_broker(bootstrap)
+        message = sender.Message(SOURCES["canonical"].key(record), record)
+        sent = sender.send(sender.producer(bootstrap, topic), topic, [message])
+    if sent.failures:
+        _cannot(f"the broker did not take the signature: {', '.join(sent.failures)}")
+
+
 @app.command()
 def send(
     source: SourceName,

@@ -501,12 +501,47 @@ class MatchData(Document):
     allocations: tuple[Allocation, ...] | None = None
 
 
+class CloseTotal(Model):
+    """One balance as it was signed, in its natural sign: what documents and ledger say, and what the ledger reported."""
+
+    position: AccountRole
+    currency: Currency
+    opening_minor: SignedMinor
+    documents_minor: SignedMinor
+    ledger_minor: SignedMinor
+    reported_minor: SignedMinor | None = None
+    residual_minor: SignedMinor
+    lines: Count
+
+
+class LogPosition(Model):
+    """Up to which record of the log facts were in the store."""
+
+    topic: Name
+    partition: Count
+    offset: Count
+
+
 class CloseData(Document):
+    """A period's tie-out as it was signed; its case is the period's (`canonical.ids.period_key`).
+
+    Frozen are the cut-off (the first moment after the period), what was known (`known_until`), how far the log was read,
+    policy, code, and the totals; `digest` is that of the whole tie-out. `actor` prepared it, `reviewer` is who checked it.
+    """
+
     ledger: Name
     period: Period
     actor: Name
     cutoff: Moment
     policy: Id | None = None
+    reviewer: Name | None = None
+    known_until: Moment | None = None
+    code: Name | None = None
+    state: Literal["tied_out", "explained", "incomplete"] | None = None
+    digest: Id | None = None
+    totals: tuple[CloseTotal, ...] | None = None
+    positions: tuple[LogPosition, ...] | None = None
+    comment: Text | None = None
 
 
 class Event(Model):

@@ -34,6 +34,7 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_DEPTH = 100
 _KEY_STARTS = tuple(f"{kind}:" for kind in CASE_KINDS)
 
+_TIMES = ("recorded_at", "cutoff", "known_until")  # that data may hold
 _UNSURE = (b"\\", b'" ', b'"\t', b'"\r', b'"\n')
 
 
@@ -89,7 +90,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
 
 def moments(event: Event) -> tuple[datetime, ...]:
     """Every time in an event, as given."""
-    given = (event.time, event.data.recorded_at, getattr(event.data, "cutoff", None))
+    given = (event.time, *(getattr(event.data, name, None) for name in _TIMES))
     return tuple(moment for moment in given if moment is not None)
 
 
@@ -105,7 +106,7 @@ def _is_plain(event: Event) -> bool:
         and event.time.tzinfo is UTC
         and EARLIEST <= event.time < LATEST
         and (recorded_at is None or (recorded_at.tzinfo is UTC and EARLIEST <= recorded_at < LATEST))
-        and event.type != "close.signed"  # holds a third time
+        and event.type != "close.signed"  # holds further times
     )
 
 
@@ -125,7 +126,7 @@ def _decode_with_care(raw: bytes) -> Event:
 
 def _in_utc(event: Event) -> Event:
     def utc(struct: Any) -> Any:
-        times = {name: getattr(struct, name, None) for name in ("time", "recorded_at", "cutoff")}
+        times = {name: getattr(struct, name, None) for name in ("time", *_TIMES)}
         return msgspec.structs.replace(struct, **{name: at.astimezone(UTC) for name, at in times.items() if at})
 
     return cast(Event, msgspec.structs.replace(utc(event), data=utc(event.data)))

@@ -76,6 +76,12 @@ CLOSE: dict[str, Any] = {
     "data": {
         "entity": "acme", "document_id": "2026-01", "ledger": "main", "actor": "ada",
         "period": {"start": "2026-01-01", "end": "2026-01-31"}, "cutoff": "2026-02-03T00:00:00Z", "policy": "p1",
+        "reviewer": "bob", "known_until": "2026-02-03T01:00:00Z", "code": "0.1.0", "state": "explained", "digest": "d1",
+        "totals": [
+            {"position": "receivable", "currency": "USD", "opening_minor": 1, "documents_minor": 2, "ledger_minor": -3,
+             "residual_minor": 0, "lines": 1},
+        ],
+        "positions": [{"topic": "invoices", "partition": 0, "offset": 17}],
     },
 }  # fmt: skip
 

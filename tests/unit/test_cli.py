@@ -38,6 +38,8 @@ COMMANDS = (
     "dlq",
     "replay",
     "backfill",
+    "tie-out",
+    "close",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 

@@ -1,0 +1,118 @@
+"""A tie-out as it is asked for on the command line: where facts come from, on which basis, and what is written of it.
+
+- Facts come from files of canonical events or from the store; either way case by case, so that memory holds what does not
+  yet agree and not what does.
+- The ledger, where none is named, is the only one that the entity has postings of; two need a choice.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from canonical.dead_letters import DeadLetter
+from canonical.events import Event
+from canonical.structs import RecordError, admit, decode
+from matching.policy import Policy
+from matching.tieout.basis import Basis
+from matching.tieout.bridge import Bridge, Line, TieOut
+from matching.tieout.close import knowledge, restated, signed
+from matching.tieout.report import as_record
+from sinks.tieouts import TieOutRow, TieOutStore
+from streams.batch import Runs
+
+_KEPT = ("balance.reported", "close.signed")
+
+
+class CannotTieOut(Exception):
+    """It cannot be done as asked; one sentence."""
+
+
+class Facts(NamedTuple):
+    """`cases` may be read once. `ledgers`: base currency by ledger, of the entity; `read`: how far the log was, if known."""
+
+    ledgers: dict[str, str]
+    kept: list[Event]
+    cases: Iterator[tuple[str, list[Event]]]
+    read: list[tuple[str, int, int]]
+
+
+class Done(NamedTuple):
+    """A tie-out, the signature that holds, and what has moved since then without being booked later."""
+
+    made: TieOut
+    close: Any | None
+    restated: list[Line]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return as_record(self.made, self.close, self.restated)
+
+
+def from_lines(
+    lines: Iterable[bytes], entity: str, folder: Path, on_dead_letter: Callable[[DeadLetter], None]
+) -> Facts:
+    """Facts of canonical events in files; `folder` takes what does not fit in memory."""
+    runs, ledgers, kept = Runs(folder), dict[str, str](), list[Event]()
+    for line in lines:
+        record = line.strip().replace(b"\n", b" ")
+        try:
+            event: Any = admit(record)
+        except RecordError as error:
+            on_dead_letter(DeadLetter("mapping", str(error)))
+            continue
+        runs.add(event.correlationid.encode(), record)
+        if event.data.entity == entity:
+            if event.type == "posting.recorded":
+                ledgers.setdefault(event.data.ledger, event.data.base_currency)
+            elif event.type in _KEPT:
+                kept.append(event)
+    cases = (
+        (key.decode(), [decode(record) for _, record in keyed])
+        for key, keyed in groupby(runs.merged(), key=itemgetter(0))
+    )
+    return Facts(ledgers, kept, cases, [])
+
+
+def from_store(store: TieOutStore, entity: str) -> Facts:
+    postings: list[Any] = [decode(raw) for raw in store.postings(entity)]
+    ledgers = {posting.data.ledger: posting.data.base_currency for posting in postings}
+    kept = [decode(raw) for raw in store.of_types(_KEPT, entity)]
+    cases = ((key, [decode(raw) for raw in found]) for key, found in store.cases())
+    return Facts(ledgers, kept, cases, store.read_positions())
+
+
+def tie_out(facts: Facts, basis: Basis, policy: Policy) -> Done:
+    """Ties out one period. Raises CannotTieOut."""
+    ledger = _ledger(facts, basis)
+    basis = basis._replace(ledger=ledger)
+    close = signed(basis, (event for event in facts.kept if event.type == "close.signed"))
+    if close is not None:
+        basis = basis._replace(signed_at=knowledge(close))
+    reports = [event for event in facts.kept if event.type == "balance.reported"]
+    bridge = Bridge(basis, facts.ledgers[ledger], policy, reports)
+    for key, found in facts.cases:
+        bridge.add(key, found)
+    made = bridge.result()
+    return Done(made, close, restated(made, close) if close is not None else [])
+
+
+def _ledger(facts: Facts, basis: Basis) -> str:
+    known = ", ".join(sorted(facts.ledgers))
+    if not facts.ledgers:
+        raise CannotTieOut(f"there are no postings of entity {basis.entity}")
+    if basis.ledger and basis.ledger not in facts.ledgers:
+        raise CannotTieOut(f"entity {basis.entity} has no ledger {basis.ledger}; known are {known}")
+    if not basis.ledger and len(facts.ledgers) > 1:
+        raise CannotTieOut(f"entity {basis.entity} has several ledgers, say which one with --ledger: {known}")
+    return basis.ledger or next(iter(facts.ledgers))
+
+
+def store_row(done: Done, at: datetime) -> TieOutRow:
+    basis = done.made.basis
+    raw = msgspec.json.encode(done.record).decode()
+    return TieOutRow(basis.entity, basis.ledger, basis.period.name, done.made.state, at, raw)
