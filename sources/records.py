@@ -135,6 +135,11 @@ def read_stripe(paths: Iterable[str]) -> Iterator[RawRecord]:
         yield from _numbered(path, _json_bodies(path, _stripe_parts))
 
 
+def read_chargebee(paths: Iterable[str]) -> Iterator[RawRecord]:
+    for path in files(paths, _JSON_ENDINGS):
+        yield from _numbered(path, _json_bodies(path, _chargebee_parts))
+
+
 def _numbered(path: Path, bodies: Iterable[tuple[int, bytes]]) -> Iterator[RawRecord]:
     for line, body in bodies:
         yield RawRecord(body, str(path), line)
@@ -221,6 +226,24 @@ def _stripe_parts(body: bytes) -> list[bytes]:
     if wrapper.object is None and wrapper.resources:
         return [bytes(part) for part in wrapper.resources.values()]
     return [body]
+
+
+class _Page(msgspec.Struct, rename={"entries": "list"}):
+    entries: list[msgspec.Raw] | None = None
+
+
+_pages = msgspec.json.Decoder(_Page)
+
+
+def _chargebee_parts(body: bytes) -> list[bytes]:
+    """As `_parts`, and the entries of a page {"list": [...], "next_offset": ...}."""
+    if body.startswith(b"["):
+        return _parts(body)
+    try:
+        page = _pages.decode(body)
+    except (ValueError, RecursionError):
+        return [body]
+    return [bytes(part) for part in page.entries] if page.entries else [body]
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

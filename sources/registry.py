@@ -23,6 +23,7 @@ from canonical.structs import RecordError
 from sources import (
     bank_files,
     canonical_events,
+    chargebee,
     document_flow,
     joined,
     receivables_csv,
@@ -85,6 +86,7 @@ SOURCES: dict[str, Source] = {
         _source("stripe", records.read_stripe, stripe.map_record, stripe.key),
         _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
+        _source("chargebee", records.read_chargebee, chargebee.map_record, chargebee.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source(

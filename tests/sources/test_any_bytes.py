@@ -39,6 +39,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         ("sap_document_flow", json.loads(record.body))
         for record in SOURCES["sap_document_flow"].read([str(FIXTURES / "sap_flow")])
     ),
+    *(("chargebee", json.loads(record.body)) for record in SOURCES["chargebee"].read([str(FIXTURES / "chargebee")])),
     *(("shop_tables", json.loads(record.body)) for record in SOURCES["shop_tables"].read([str(FIXTURES / "shop")])),
     ("canonical", EVENT),
 ]

@@ -198,6 +198,30 @@ def judged(key: str, events: list[Any]) -> Any:
     return judge(case, load(), datetime(2026, 1, 1, tzinfo=UTC))
 
 
+def test_every_chargebee_record_is_mapped_or_says_why_not() -> None:
+    """Counted beside the adapter: which objects each file holds, and in which state."""
+    found = outcomes("chargebee", "chargebee")
+    silent = [Path(outcome.path).name for outcome in found if isinstance(outcome, Rejected)]
+    assert {outcome.failure for outcome in found if isinstance(outcome, Rejected)} == {"policy"}
+    expected = []
+    for path in sorted((DATA / "chargebee").rglob("*.json")):
+        body = json.loads(path.read_text())
+        held = body["content"] if "content" in body else {body["object"]: body} if "object" in body else body
+        telling = [
+            name for name, item in held.items()
+            if name in ("subscriptions", "credit_notes") or (name in ("customer", "subscription", "credit_note", "invoice", "transaction") and item.get("status") not in ("pending", "future", "in_progress") and item.get("type") != "authorization" and not (name == "customer" and item.get("deleted")))
+        ]  # fmt: skip
+        expected += [] if telling else [path.name]
+    assert (len(found), len(silent)) == (50, 20)
+    assert sorted(silent) == sorted(expected)
+    types = Counter(event.type for outcome in found if isinstance(outcome, Mapped) for event in outcome.events)
+    assert types == {
+        "customer.changed": 22, "subscription.activated": 17, "invoice.issued": 5, "credit_memo.issued": 3, "subscription.cancelled": 3,
+        "refund.issued": 2, "cash.applied": 2, "subscription.paused": 2, "payment.received": 2, "subscription.renewed": 1,
+        "subscription.resumed": 1, "refund.failed": 1,
+    }  # fmt: skip
+
+
 # --- Bank statements against the oracles beside them --------------------------------------------------------------------
 
 
