@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from canonical.events import AccountRole
+from canonical.events import EVENTS, AccountRole, Event
 from canonical.ids import CaseKind
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
@@ -33,6 +33,7 @@ ControlName = Literal[
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
     "revenue_schedule", "closed_period", "intercompany", "open_item",
+    "system_of_record", "contract",
 ]  # fmt: skip
 
 
@@ -170,6 +171,8 @@ class Policy(Section):
     grace: Grace
     cutoff: Cutoff
     accounts: Accounts
+    systems_of_record: dict[str, tuple[str, ...]]
+    contracts: dict[str, tuple[Annotated[int, Field(ge=0, le=9_999)], ...]]
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]
@@ -182,6 +185,18 @@ class Policy(Section):
         for where, leg in {**awaited, "grace": self.grace}.items():
             if leg.awaits is not None and leg.awaits not in self.feeds:
                 raise ValueError(f"{where}.awaits: there is no [feeds.{leg.awaits}]")
+        return self
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> "Policy":
+        """A record type or field that does not exist would never be looked at, and seem to be in order."""
+        for event_type in self.contracts:
+            if event_type not in EVENTS:
+                raise ValueError(f"contracts.{event_type}: there is no such type of event")
+        for name in self.systems_of_record:
+            document, _, field = name.partition(".")
+            if not any(_is_of(kind, event, document, field) for kind, event in EVENTS.items()):
+                raise ValueError(f"systems_of_record.{name}: there is no such document or field")
         return self
 
     @cached_property
@@ -265,6 +280,11 @@ class Terms:
         }
         self.assessments: dict[Hashable, Assessment] = {}  # by situation: see matching.assessment
         self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
+
+
+def _is_of(event_type: str, event: type[Event], document: str, field: str) -> bool:
+    known = event.model_fields["data"].annotation.model_fields  # type: ignore[union-attr]
+    return event_type.partition(".")[0] == document and (not field or field in known)
 
 
 def load(text: str | None = None) -> Policy:

@@ -7,6 +7,7 @@ one is one function and one line here; policy says which are mandatory.
 from matching.controls import (
     accounts,
     amounts,
+    governance,
     intercompany,
     open_items,
     orders,
@@ -49,10 +50,11 @@ _INVOICE: tuple[Control, ...] = (
     payments.missing_application,
     payments.unapplied_cash,
 )
-_ANY_DOCUMENT: tuple[Control, ...] = (records.conflict, timing.cutoff, timing.sla)
+_RECORDS: tuple[Control, ...] = (records.conflict, governance.system_of_record, governance.contract)
+_ANY_DOCUMENT: tuple[Control, ...] = (*_RECORDS, timing.cutoff, timing.sla)
 
 CONTROLS: dict[str, tuple[Control, ...]] = {
-    "order": (parties.customer, parties.entity, orders.missing_subscription, records.conflict, timing.sla),
+    "order": (parties.customer, parties.entity, orders.missing_subscription, *_RECORDS, timing.sla),
     "invoice": (*_DOCUMENT, *_INVOICE, *_ANY_DOCUMENT),
     "credit": (*_DOCUMENT, *_ANY_DOCUMENT),
     "receipt": (
@@ -61,18 +63,18 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         parties.entity,
         payments.orphan_application,
         payments.unapplied_cash,
-        records.conflict,
+        *_RECORDS,
     ),
-    "payout": (amounts.balance, parties.entity, records.payout, records.conflict),
+    "payout": (amounts.balance, parties.entity, records.payout, *_RECORDS),
     "summary": (
         amounts.balance,
         parties.entity,
         postings.missing_posting,
         summaries.summary_split,
         accounts.account,
-        records.conflict,
+        *_RECORDS,
     ),
-    "index": (periods.closed_period, intercompany.intercompany),
+    "index": (periods.closed_period, intercompany.intercompany, governance.system_of_record, governance.contract),
 }
 
 # Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).
@@ -81,6 +83,8 @@ LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
         accounts.account,
         amounts.balance,
         amounts.tax,
+        governance.contract,
+        governance.system_of_record,
         parties.customer,
         parties.entity,
         revenue.revenue_schedule,
