@@ -29,6 +29,7 @@ LineClass = Literal[
 ]  # fmt: skip
 State = Literal["tied_out", "explained", "incomplete"]
 
+BEHIND_LEDGER = frozenset(("other_lines", "booked_after_report"))  # lead from the ledger to what it reports
 MOST_PARTS = 3  # of one application in several payments
 MOST_COMBINED = 200  # open payments; beyond it no combinations are tried
 _NEVER = datetime.max

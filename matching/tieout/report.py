@@ -11,7 +11,7 @@ from typing import Any
 
 from canonical.events import format_time
 from canonical.money import to_major
-from matching.tieout.bridge import Balance, Line, PostClose, Row, Section, TieOut
+from matching.tieout.bridge import BEHIND_LEDGER, Balance, Line, PostClose, Row, Section, TieOut
 
 SHOWN = 12  # documents that a line of text names; the record names all
 
@@ -136,11 +136,10 @@ def _row(row: Row, currency: str, base: str, is_base: bool) -> list[str]:
 
 def _bridge(balance: Balance, lines: Sequence[Line], base: str, *, is_whole: bool) -> list[list[str]]:
     rows = [["documents", _major(balance.documents_minor, base), base]] if is_whole else []
-    after = ("other_lines", "booked_after_report")
-    rows += [_named(line, base) for line in lines if line.name not in after]
+    rows += [_named(line, base) for line in lines if line.name not in BEHIND_LEDGER]
     if is_whole:
         rows.append(["ledger", _major(balance.ledger_minor, base), base])
-        rows += [_named(line, base) for line in lines if line.name in after]
+        rows += [_named(line, base) for line in lines if line.name in BEHIND_LEDGER]
         if balance.reported_minor is not None:
             rows.append(["reported", _major(balance.reported_minor, base), base])
             rows.append(["residual", _major(balance.residual_minor, base), base])
