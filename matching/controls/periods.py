@@ -3,8 +3,8 @@
 - A period has an index case of its own (`canonical.ids.period_key`): period.closed and period.reopened lie there, and each
   entry that was booked after the period's end is told there by its own case (rule E6). Earlier ones cannot have come
   after a close.
-- Closed is what the last of both said before the entry was booked. What was booked between a reopening and the next
-  close is in order: somebody allowed it.
+- A close that was signed (close.signed) closes as well. Closed is what the last of all of these said before the entry was
+  booked; what was booked between a reopening and the next close is in order, because somebody allowed it.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,11 @@ def closed_period(view: View) -> Answer:
 
     Taking an entry back in a closed period is as much a change as making one.
     """
-    closes = view.standing("period.closed")
+    closes = [*view.of("period.closed"), *view.of("close.signed")]
     if not closes:
         return _NONE
-    told = sorted(
-        (moment(event), event.type == "period.closed") for event in (*closes, *view.standing("period.reopened"))
-    )
+    closes.sort(key=moment)
+    told = sorted((moment(event), event.type != "period.reopened") for event in (*closes, *view.of("period.reopened")))
     booked = [event for event in view.of(ALLOCATION) if event.data.kind == "booked" and event.data.amount_minor]
     late = [entry for entry in booked if _is_closed(told, moment(entry))]
     return _booked_late(view, closes, late) if late else _PASS
