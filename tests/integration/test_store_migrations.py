@@ -18,6 +18,7 @@ NAMES = [
     "0005_completeness",
     "0006_dead_letter_actions",
     "0007_shadow",
+    "0008_tie_outs",
 ]
 
 
