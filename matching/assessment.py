@@ -1,7 +1,7 @@
 """What all controls say of one case, asked of each of them or known from an earlier case in the same situation.
 
 - Most cases are ordinary: one standing document, at most one ledger and that in the document's currency, no entry beside the
-  document's, no void, no contradiction, no leg late. What most controls say of one follows from its situation: which legs are where, what there
+  document's, no void, no contradiction, no money taken back, no leg late. What most controls say of one follows from its situation: which legs are where, what there
   is to compare. There are few situations, so what was said is kept with the policy and found by them.
 - A control that looks into the records themselves (`LOOKS_INTO_RECORDS`) is asked of every case.
 - Nothing here decides anything: what is found was said by the controls, and is kept only where none of them failed.
@@ -17,6 +17,13 @@ from matching.settlement import NO_MONEY
 from matching.verdict import Break, ControlResult, Controls, Hop
 from matching.view import View
 
+# What is told of few cases, and of which the controls about it say more than the situation does.
+_RARE = frozenset(
+    (
+        "payment.failed", "payment.returned", "refund.issued", "refund.failed", "dispute.opened", "dispute.won",
+        "dispute.lost", "decision.made",
+    )
+)  # fmt: skip
 _UNSETTLED = frozenset(("not_assessed", "fail"))
 _ASKED = {
     kind: tuple(control for control in controls if control in LOOKS_INTO_RECORDS) for kind, controls in CONTROLS.items()
@@ -59,6 +66,8 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     """None for a case that is not ordinary: then every control is asked."""
     if view.document is None or view.void is not None or view.conflicts or view.extra_documents:
         return None
+    if not _RARE.isdisjoint(view.by_type):
+        return None
     ledgers, settlement = view.ledgers, view.settlement
     if ledgers and (len(ledgers) > 1 or ledgers[0].base_currency != view.currency or ledgers[0].net_minor is None):
         return None
@@ -73,7 +82,8 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     if any(getattr(applied.data, "from_base_minor", None) is not None for applied in settlement.applications):
         return None
     is_paid_too_much = paid_minor > 0 and settlement.settled_minor > view.total_minor
-    if is_paid_too_much or settlement.foreign:
+    is_applied_too_much = settlement.applied_minor + settlement.reductions_minor > view.total_minor
+    if is_paid_too_much or is_applied_too_much or settlement.foreign:
         return None
     return (
         view.kind, view.cause, view.expects_posting, view.is_covered, bool(settlement.payments), bool(settlement.applications),

@@ -32,8 +32,8 @@ ControlName = Literal[
     "orphan_posting", "orphan_payment", "duplicate_invoice", "duplicate_posting", "missing_payment", "short_payment",
     "overpayment", "duplicate_payment", "missing_application", "unapplied_cash", "missing_subscription", "payout",
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
-    "revenue_schedule", "closed_period", "intercompany", "open_item",
-    "system_of_record", "contract",
+    "revenue_schedule", "closed_period", "intercompany", "open_item", "system_of_record", "contract",
+    "misapplied", "reversed_after_application", "refund_unmatched", "chargeback", "fee", "bank",
 ]  # fmt: skip
 
 
@@ -113,6 +113,8 @@ class Expectation(Section):
     application: bool
     subscription: bool
     recognition: bool
+    counterpart: bool
+    on_account: bool
 
 
 class Tolerance(Section):
@@ -158,8 +160,24 @@ class Accounts(Section):
     revaluation: tuple[AccountRole, ...] | None = None
 
 
+class FeeRate(Section):
+    """What a processor keeps of a charge."""
+
+    percent: Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$")]
+    fixed_minor: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
+
+
+FactsPerCase = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class Limits(Section):
-    facts_per_case: Annotated[int, Field(ge=1, le=1_000_000)]
+    facts_per_case: FactsPerCase
+    facts_by_kind: dict[CaseKind, FactsPerCase]
+
+    def facts_of(self, key: str) -> int:
+        """How many facts the case may have."""
+        by_kind: dict[str, int] = self.facts_by_kind  # type: ignore[assignment]
+        return by_kind.get(key.partition(":")[0], self.facts_per_case)
 
 
 class Policy(Section):
@@ -173,6 +191,7 @@ class Policy(Section):
     accounts: Accounts
     systems_of_record: dict[str, tuple[str, ...]]
     contracts: dict[str, tuple[Annotated[int, Field(ge=0, le=9_999)], ...]]
+    fees: dict[str, FeeRate]
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]

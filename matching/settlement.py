@@ -1,11 +1,13 @@
 """What has been paid and applied on an invoice, and when it was enough.
 
 - `received`: payments in the document's currency and direction, less what failed afterwards, was returned or refunded.
+- A lost dispute takes its payment back where that is applied no longer; where it still is, the loss is the company's own.
 - `reductions`: credits, deposits, write-offs, withholding and fees that reduce what is left to pay.
 - `applied`: cash applied from payments, less what was unapplied. Where the case holds no payment it is the proof of one
   (books that keep the application and not the payment); a payment in another currency counts for what was applied of it.
 - What other cases tell of theirs (`allocation.set`, rule E6) counts like the case's own: a receipt's part for this
-  invoice, what it applied, a credit memo with a case of its own; on a receipt what invoices took of it.
+  invoice, what it applied, a credit memo with a case of its own; on a receipt what invoices took of it. What other
+  invoices took of a payment that lies in this invoice's case has moved on: it was not received for this one.
 - All sums are over the document's currency; applications in another one are left out and never guessed at. Those of a
   receipt are over its own money's: an application in another currency counts for what it says it took of it.
 """
@@ -31,10 +33,14 @@ class Movement(msgspec.Struct, frozen=True, order=True, gc=False):
     amount_minor: int
 
 
+DISPUTES_WITHOUT_MONEY = frozenset(("inquiry", "invoice"))  # a question to the merchant, a customer who disputes a bill
 _BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
 _APPLICATIONS = (("cash.applied", 1), ("cash.unapplied", -1))
-_TOLD_APPLICATIONS = frozenset(("application", "applied_from", "credit"))
-_MONEY = frozenset(("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued", ALLOCATION))
+_TOLD_APPLICATIONS = frozenset(("application", "applied_from", "credit", "reduction"))
+_TOLD_REDUCTIONS = frozenset(("credit", "reduction"))
+_MONEY = frozenset(
+    ("payment.received", "cash.applied", "cash.unapplied", "credit_memo.issued", "refund.issued", ALLOCATION)
+)
 
 
 class Settlement:
@@ -42,15 +48,18 @@ class Settlement:
 
     __slots__ = (
         "_applications", "_is_told_payments", "_paid", "_received", "_reductions", "applications", "applied_minor", "foreign",
-        "paid_minor", "payments", "received_minor", "reductions_minor",
+        "lost", "paid_minor", "payments", "received_minor", "reductions_minor", "refunds", "taken_back",
     )  # fmt: skip
 
     payments: Sequence[Any]
     foreign: Sequence[Any]
+    taken_back: Sequence[Any]  # what says that a payment failed or was returned after it had come in
+    refunds: Sequence[Any]  # that stand
+    lost: Sequence[Any]  # disputes that took their payment back
     applications: list[Any]  # events that apply or reduce, the evidence of both
 
     def __init__(self, view: "View | None" = None) -> None:
-        self.payments = self.foreign = ()
+        self.payments = self.foreign = self.taken_back = self.refunds = self.lost = ()
         self.applications = []
         self._is_told_payments = False  # a receipt's case told of them, if only that they were taken back
         self._received: list[Movement] = []
@@ -59,9 +68,13 @@ class Settlement:
         if view is not None:
             if "payment.received" in view.by_type:
                 self._take_payments(view)
+            if not _BACK.isdisjoint(view.by_type):
+                self._take_back(view)
             self._take_applications(view)
             if ALLOCATION in view.by_type:
                 self._take_allocations(view)
+            if "dispute.lost" in view.by_type:
+                self._take_losses(view)
         self.received_minor = _sum(self._received)
         self.applied_minor = _sum(self._applications)
         self.reductions_minor = _sum(self._reductions)
@@ -74,6 +87,17 @@ class Settlement:
     @property
     def settled_minor(self) -> int:
         return self.paid_minor + self.reductions_minor
+
+    @property
+    def credited_minor(self) -> int:
+        """Of the reductions, what credits and credit memos took off."""
+        return sum(map(_credit_minor, self.applications))
+
+    @property
+    def kept_minor(self) -> int:
+        """Received and not taken back, whatever was refunded of it."""
+        refunded_minor: int = sum(refund.data.amount_minor for refund in self.refunds)
+        return self.received_minor + refunded_minor
 
     def settled_at(self, total_minor: int) -> datetime | None:
         """When payments and reductions reached the total and stayed there."""
@@ -115,21 +139,31 @@ class Settlement:
                 (own if payment.data.currency == currency else foreign).append(payment)
         self.payments, self.foreign = own, foreign
         self._received = [_movement(payment, 1) for payment in own]
-        if not _BACK.isdisjoint(view.by_type):
-            self._received += self._given_back(view, currency)
 
-    def _given_back(self, view: "View", currency: str) -> list[Movement]:
-        returns = view.standing("payment.returned")
+    def _take_back(self, view: "View") -> None:
+        currency = view.currency or (self.payments[0].data.currency if self.payments else None)
+        returns = [event for event in view.standing("payment.returned") if currency in (None, event.data.currency)]
         returned = {event.data.document_id for event in returns}
         received = {p.data.document_id: p for p in self.payments if p.data.document_id not in returned}
-        back = []
+        failures = []
         for failure in view.standing("payment.failed"):
             payment = received.get(failure.data.document_id)
             if payment is not None and failure.time >= payment.time:
-                back.append(Movement(failure.time, moment(failure), -payment.data.amount_minor))
+                failures.append(failure)
+                self._received.append(Movement(failure.time, moment(failure), -payment.data.amount_minor))
         undone = {refund.data.document_id for refund in view.of("refund.failed")}
         refunds = [r for r in view.standing("refund.issued") if r.data.document_id not in undone]
-        return back + [_movement(event, -1) for event in (*returns, *refunds) if event.data.currency == currency]
+        self.refunds = [refund for refund in refunds if currency in (None, refund.data.currency)]
+        self.taken_back = [*failures, *returns]
+        self._received += [_movement(event, -1) for event in (*returns, *self.refunds)]
+
+    def _take_losses(self, view: "View") -> None:
+        currency = view.currency or (self.payments[0].data.currency if self.payments else None)
+        lost = [d for d in view.standing("dispute.lost") if d.data.stage not in DISPUTES_WITHOUT_MONEY]
+        movements = [_movement(dispute, -1) for dispute in lost if dispute.data.currency == currency]
+        if _sum(self._applications) <= _sum(self._received) + _sum(movements):
+            self._received += movements
+            self.lost = lost
 
     def _take_applications(self, view: "View") -> None:
         for event_type, sign in _APPLICATIONS:
@@ -157,15 +191,21 @@ class Settlement:
         told = [event for event in view.of(ALLOCATION) if event.data.amount_minor]
         first = next(iter((*self.payments, *told)), None)
         currency = view.currency or (first.data.currency if first is not None else None)
-        told = [event for event in told if event.data.currency == currency]
         paid = [event for event in told if event.data.kind == "payment"]
-        self.payments = [*self.payments, *(event for event in paid if event.data.amount_minor > 0)]
-        self._received += [_movement(event, 1) for event in paid]
+        received = [event for event in paid if event.data.amount_minor > 0]
+        self.payments = [*self.payments, *(event for event in received if event.data.currency == currency)]
+        self.foreign = [*self.foreign, *(event for event in received if event.data.currency != currency)]
+        self._received += [_movement(event, 1) for event in paid if event.data.currency == currency]
         for event in told:
-            if event.data.kind in _TOLD_APPLICATIONS:
-                to = self._reductions if event.data.kind == "credit" else self._applications
-                to.append(_movement(event, 1))
-                self.applications.append(event)
+            kind = event.data.kind
+            if event.data.currency != currency or kind not in _TOLD_APPLICATIONS:
+                continue
+            if kind == "applied_from" and view.kind == "invoice":
+                self._received.append(_movement(event, -1))
+                continue
+            to = self._reductions if kind in _TOLD_REDUCTIONS else self._applications
+            to.append(_movement(event, 1))
+            self.applications.append(event)
 
     def _take_credit_memos(self, view: "View") -> None:
         voids = view.of("credit_memo.voided")
@@ -178,6 +218,14 @@ class Settlement:
 def _movement(event: Any, sign: int) -> Movement:
     data, at = event.data, event.time
     return Movement(at, data.recorded_at or at, sign * data.amount_minor)
+
+
+def _credit_minor(event: Any) -> int:
+    data = event.data
+    if event.type == "credit_memo.issued":
+        return int(data.total_minor)
+    is_credit = data.kind == "credit" if event.type == ALLOCATION else data.from_kind == "credit"
+    return (-1 if event.type == "cash.unapplied" else 1) * int(data.amount_minor) if is_credit else 0
 
 
 def _sum(movements: Sequence[Movement]) -> int:

@@ -84,7 +84,7 @@ def _effects(runs: "Runs", policy: Policy) -> list[Event]:
 
 
 def _case(key: bytes, keyed: Iterable[Keyed], policy: Policy) -> Case:
-    case = Case(key.decode(), policy.limits.facts_per_case)
+    case = Case(key.decode(), policy.limits.facts_of(key.decode()))
     for _, record in keyed:
         case.add(decode(record))
     return case

@@ -105,7 +105,7 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     """Puts a stored case back into memory, unless it is there already."""
     if stub.case_key in partition.cases:
         return
-    case = Case(stub.case_key, partition.facts_per_case)
+    case = Case(stub.case_key, partition.facts_of(stub.case_key))
     for raw in raws:
         case.add(decode(raw))
     if not case.is_over_limit:

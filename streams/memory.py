@@ -13,7 +13,7 @@
 import heapq
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -107,10 +107,10 @@ class Entry:
 class Partition:
     """Everything a worker knows of one partition while it owns it under `epoch`."""
 
-    def __init__(self, number: int, epoch: int, facts_per_case: int, deadlines_kept: int = 1_000) -> None:
+    def __init__(self, number: int, epoch: int, facts_of: Callable[[str], int], deadlines_kept: int = 1_000) -> None:
         self.number = number
         self.epoch = epoch
-        self.facts_per_case = facts_per_case
+        self.facts_of = facts_of  # how many a case may have, by its key
         self.seq = 0
         self.cases: dict[str, Entry] = {}
         self.dirty: dict[str, Entry] = {}
@@ -131,7 +131,7 @@ class Partition:
         """The case, made anew where it does not exist; now the most recently used."""
         entry = self.cases.pop(key, None)
         if entry is None:
-            entry = Entry(Case(key, self.facts_per_case))
+            entry = Entry(Case(key, self.facts_of(key)))
             self.known.add(key)
         self.cases[key] = entry
         return entry

@@ -181,9 +181,9 @@ def examined(store: ReplayStore, page: Page, basis: Basis, log: LogSpan | None) 
     now_ms = store.now_ms()
     stored_to = store.next_offsets(log.topic_ids) if log is not None else {}
     live = store.live(page.keys)
-    limit = basis.policy.limits.facts_per_case
+    limits = basis.policy.limits
     for key, facts in _by_case(page.keys, store.facts(page.keys)):
-        gathered = Gathered(key, limit)
+        gathered = Gathered(key, limits.facts_of(key))
         gathered.take_log(page.records.get(key, ()))
         for fact in facts:
             gathered.take(fact, log)

@@ -109,7 +109,7 @@ class Worker:
             claimed[number] = Partition(
                 number,
                 await self._patiently("claim", number, self.settings.worker),
-                self.policy.limits.facts_per_case,
+                self.policy.limits.facts_of,
                 max(1, self.settings.deadlines_kept // len(numbers)),
             )
         stored = {number: await self._patiently("positions", number) for number in claimed}

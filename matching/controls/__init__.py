@@ -7,14 +7,18 @@ one is one function and one line here; policy says which are mandatory.
 from matching.controls import (
     accounts,
     amounts,
+    bank,
+    disputes,
     governance,
     intercompany,
     open_items,
     orders,
     parties,
     payments,
+    payouts,
     periods,
     postings,
+    receipts,
     records,
     revenue,
     summaries,
@@ -49,6 +53,10 @@ _INVOICE: tuple[Control, ...] = (
     payments.duplicate_payment,
     payments.missing_application,
     payments.unapplied_cash,
+    receipts.misapplied,
+    receipts.reversed_after_application,
+    receipts.refund_unmatched,
+    disputes.chargeback,
 )
 _RECORDS: tuple[Control, ...] = (records.conflict, governance.system_of_record, governance.contract)
 _ANY_DOCUMENT: tuple[Control, ...] = (*_RECORDS, timing.cutoff, timing.sla)
@@ -56,25 +64,46 @@ _ANY_DOCUMENT: tuple[Control, ...] = (*_RECORDS, timing.cutoff, timing.sla)
 CONTROLS: dict[str, tuple[Control, ...]] = {
     "order": (parties.customer, parties.entity, orders.missing_subscription, *_RECORDS, timing.sla),
     "invoice": (*_DOCUMENT, *_INVOICE, *_ANY_DOCUMENT),
-    "credit": (*_DOCUMENT, *_ANY_DOCUMENT),
+    "credit": (*_DOCUMENT, receipts.refund_unmatched, *_ANY_DOCUMENT),
     "receipt": (
         amounts.balance,
         accounts.account,
         parties.entity,
         payments.orphan_application,
         payments.unapplied_cash,
+        receipts.misapplied,
+        receipts.reversed_after_application,
+        receipts.refund_unmatched,
+        disputes.chargeback,
+        payouts.payout,
+        payouts.fee,
         *_RECORDS,
     ),
-    "payout": (amounts.balance, parties.entity, records.payout, *_RECORDS),
+    "payout": (
+        amounts.balance,
+        accounts.account,
+        parties.entity,
+        payouts.payout,
+        payouts.fee,
+        bank.bank,
+        *_RECORDS,
+    ),
     "summary": (
         amounts.balance,
         parties.entity,
         postings.missing_posting,
         summaries.summary_split,
         accounts.account,
+        bank.bank,
         *_RECORDS,
     ),
-    "index": (periods.closed_period, intercompany.intercompany, governance.system_of_record, governance.contract),
+    "index": (
+        periods.closed_period,
+        intercompany.intercompany,
+        bank.bank,
+        governance.system_of_record,
+        governance.contract,
+    ),
 }
 
 # Asked of every case: what they say depends on more than the case's situation (`matching.assessment`).
@@ -87,9 +116,9 @@ LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
         governance.system_of_record,
         parties.customer,
         parties.entity,
+        receipts.misapplied,
         revenue.revenue_schedule,
         timing.cutoff,
-        records.payout,
     )
 )
 

@@ -8,6 +8,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from matching.case import ALLOCATION
 from matching.controls.exchange import exchange
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.ledger import Cause, Ledger
@@ -197,9 +198,10 @@ def _booked_in_another(view: View, ledger: Ledger) -> Failure:
 
 
 def _is_converted(view: View) -> bool:
-    """By an application that says what it took of the foreign money; or one is still due and may."""
+    """By an application that says what it took of the foreign money, or the receipt's own; or one is still due and may."""
     converted = {event.data.from_currency for event in view.of("cash.applied")}
-    if all(payment.data.currency in converted for payment in view.settlement.foreign):
+    homes = {event.data.home for event in view.settlement.applications if event.type == ALLOCATION}
+    if all(p.data.currency in converted or getattr(p.data, "home", None) in homes for p in view.settlement.foreign):
         return True
     hop = view.hops.get("payment_to_application")
     return hop is not None and hop.state in ("waiting", "late", "unproven", "missing")

@@ -23,26 +23,28 @@ def customer(view: View) -> Answer:
     parties = view.document.data.customer
     if parties is None or not (parties.sold_to or parties.bill_to or parties.payer):
         parties = None
-        if not _names(view.document):
+        if not names_of(view.document):
             return _CUSTOMER_NOT_NAMED
     answer: Answer = _CUSTOMER_ALONE
     for side in (*view.postings, *view.settlement.payments, *view.of("subscription.activated")):
         data = side.data
+        if side.type == ALLOCATION:
+            continue  # a receipt's case decided that it pays this: see misapplied
         if data.refs is None:
             if data.customer is None:
                 continue
             if data.customer == parties:
                 answer = _CUSTOMER_PASS
                 continue
-        names, theirs = _names(view.document), _names(side)
-        if theirs and names.isdisjoint(theirs) and _joined(view, names).isdisjoint(theirs):
+        names, theirs = names_of(view.document), names_of(side)
+        if theirs and names.isdisjoint(theirs) and joined(view, names).isdisjoint(theirs):
             return _another_customer(view, side, names, theirs)
         if theirs:
             answer = _CUSTOMER_PASS
     return answer
 
 
-def _names(event: Any) -> set[str]:
+def names_of(event: Any) -> set[str]:
     parties, refs = event.data.customer, event.data.refs
     names = set() if parties is None else {parties.sold_to, parties.bill_to, parties.payer}
     names.discard(None)
@@ -51,7 +53,7 @@ def _names(event: Any) -> set[str]:
     return names
 
 
-def _joined(view: View, names: set[str]) -> set[str]:
+def joined(view: View, names: set[str]) -> set[str]:
     """The names and all that the crosswalk joins to them, however many steps away."""
     groups = []
     for told in (*view.standing("customer.linked"), *view.standing("customer.merged")):

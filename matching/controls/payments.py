@@ -12,7 +12,7 @@ from matching.findings import Answer, Failure, failed, major, not_applicable, no
 from matching.view import View
 
 
-def _due_minor(view: View) -> int:
+def due_minor(view: View) -> int:
     """What may be paid at most without being too much."""
     if not view.extra_documents:
         return view.total_minor
@@ -20,8 +20,16 @@ def _due_minor(view: View) -> int:
     return view.total_minor + extra_minor
 
 
-def _excess_minor(view: View) -> int:
-    excess = view.settlement.settled_minor - _due_minor(view)
+def stands_on_credited(view: View) -> bool:
+    """Whether cash is applied to a document of which credits left nothing to pay."""
+    settlement, total_minor = view.settlement, view.total_minor
+    if total_minor == 0 or settlement.applied_minor <= 0 or settlement.reductions_minor < total_minor:
+        return False
+    return settlement.credited_minor >= total_minor
+
+
+def excess_minor(view: View) -> int:
+    excess = view.settlement.settled_minor - due_minor(view)
     return excess if view.settlement.paid_minor > 0 and excess > view.policy.tolerance.payment_minor else 0
 
 
@@ -104,7 +112,7 @@ def duplicate_payment(view: View) -> Answer:
 
 
 def _is_paid_twice(view: View) -> bool:
-    if len(view.settlement.payments) < 2 or not _excess_minor(view):
+    if len(view.settlement.payments) < 2 or not excess_minor(view):
         return False
     open_minor: int = view.document.data.total_minor - view.settlement.reductions_minor
     whole = [payment for payment in view.settlement.payments if payment.data.amount_minor == open_minor]
@@ -112,10 +120,10 @@ def _is_paid_twice(view: View) -> bool:
 
 
 def _paid_twice(view: View) -> Failure:
-    excess = _excess_minor(view)
+    excess = excess_minor(view)
     return failed(
         view, "duplicate_payment", "duplicate_payment", "the invoice was paid more than once; refund what is too much",
-        expected=f"{major(_due_minor(view) - view.settlement.reductions_minor, view.currency)} once",
+        expected=f"{major(due_minor(view) - view.settlement.reductions_minor, view.currency)} once",
         actual=f"{major(view.settlement.paid_minor, view.currency)} in {len(view.settlement.payments)} payments",
         amounts=(view.total_minor, view.settlement.settled_minor), variance_minor=excess, evidence=_payments(view),
     )  # fmt: skip
@@ -124,6 +132,7 @@ def _paid_twice(view: View) -> Failure:
 _OVER_PASS = passed("overpayment", "not more than was due")
 _OVER_NONE = not_applicable("overpayment", "nothing received yet")
 _OVER_NO_DOCUMENT = not_applicable("overpayment", _NO_DOCUMENT)
+_OVER_CREDITED = not_assessed("overpayment", "what was paid stands on a document that was credited; see misapplied")
 _OVER_TWICE = not_assessed("overpayment", "paid more than once; see duplicate_payment")
 
 
@@ -133,15 +142,17 @@ def overpayment(view: View) -> Answer:
         return _OVER_NO_DOCUMENT
     if view.settlement.paid_minor <= 0:
         return _OVER_NONE
-    excess = _excess_minor(view)
+    excess = excess_minor(view)
     if not excess:
         return _OVER_PASS
     if _is_paid_twice(view):
         return _OVER_TWICE
+    if stands_on_credited(view):
+        return _OVER_CREDITED
     settlement = view.settlement
     return failed(
         view, "overpayment", "overpayment", "more was received than was due; refund it or keep it on account",
-        expected=f"{major(max(0, _due_minor(view) - settlement.reductions_minor), view.currency)} received",
+        expected=f"{major(max(0, due_minor(view) - settlement.reductions_minor), view.currency)} received",
         actual=f"{major(settlement.paid_minor, view.currency)} received",
         amounts=(view.total_minor, settlement.settled_minor), variance_minor=excess, evidence=_payments(view),
     )  # fmt: skip
@@ -203,6 +214,7 @@ def _unapplied(view: View, class_: Any) -> Failure:
 _RECEIPT_NOT_EXPECTED = not_applicable(
     "unapplied_cash", "this system's payments do not name their invoice; what is applied is told in the invoice's case"
 )
+_RECEIPT_ON_ACCOUNT = passed("unapplied_cash", "kept on account, as policy allows")
 _RECEIPT_WAITING = not_assessed("unapplied_cash", "the payment names no invoice yet")
 
 
@@ -216,6 +228,8 @@ def _receipt_applied(view: View) -> Answer:
     rest = settlement.received_minor - settlement.applied_minor - settlement.reductions_minor
     if rest <= 0:
         return _UNAPPLIED_PASS
+    if view.expect.on_account:
+        return _RECEIPT_ON_ACCOUNT
     terms = view.terms.payment_to_application
     missing_at = settlement.first_received_at() + terms.missing_after
     if view.clock.before(missing_at) or view.clock.is_behind(terms.awaits, missing_at):

@@ -485,7 +485,7 @@ async def test_restored_case_is_judged_as_if_it_had_never_left() -> None:
     rig.kafka.send(*life(1)[:2])
     await rig.settle(worker)
     (stub, raw) = rig.store.verdicts_of([KEY])[KEY]
-    partition = Partition(0, 1, 100)
+    partition = Partition(0, 1, lambda _: 100)
     restore(partition, stub, raw, [fact.raw for fact in rig.store.facts_of([KEY])[KEY]])
     assert parts(judge(partition.cases[KEY].case, rig.policy, rig.store.final()[KEY].judged_at, Progress({})))[0] == raw
 
@@ -922,7 +922,7 @@ async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_
     rig.clock.advance(days=2)
     await rig.settle(worker)
     for key, row in rig.store.final().items():
-        partition = Partition(0, 1, 100)
+        partition = Partition(0, 1, lambda _: 100)
         restore(partition, *rig.store.verdicts_of([key])[key], [fact.raw for fact in rig.store.facts_of([key])[key]])
         again = judge(partition.cases[key].case, rig.policy, rig.clock.now, Progress({}))
         assert parts(again) == (row.raw, row.controls)
