@@ -20,8 +20,17 @@ from company import malformed, orders, stories
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
-from company.faults import INVOICE_FAULTS, INVOICE_TURNS, ORDER_FAULTS, FaultRates
+from company.faults import (
+    BATCH_FAULTS,
+    INVOICE_FAULTS,
+    INVOICE_TURNS,
+    LEDGER_FAULTS,
+    LEDGER_TURNS,
+    ORDER_FAULTS,
+    FaultRates,
+)
 from company.invoices import InvoiceLife
+from company.ledger import Batch
 from company.orders import OrderLife
 from company.pace import REAL, Pace
 from company.truth import CaseTruth, DeadLetterTruth
@@ -59,8 +68,10 @@ def simulate(
     rng = Random(f"{seed}:business")
     road = Road()
     for serial, at in enumerate(moments(rng, cases, start, end), 1):
+        road.put(company.booked_before(at))
         yield from road.until(at)
         road.put(company.case(rng, at, serial))
+    road.put(company.booked_before(end + timedelta(days=1)))
     yield from road.rest()
 
 
@@ -101,7 +112,10 @@ class Company:
         self._customers = customers
         self._faults = faults
         self._truth = truth
-        self._invoice_faults = _Draw(faults, (*INVOICE_FAULTS, *INVOICE_TURNS))
+        self._invoice_faults = _Draw(faults, (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS))
+        self._batch_faults = _Draw(faults, BATCH_FAULTS)
+        self._batches: list[Batch] = []
+        self._seed = seed
         self._order_faults = _Draw(faults, ORDER_FAULTS)
 
     def case(self, rng: Random, at: datetime, serial: int, pace: Pace = REAL) -> list[tuple[datetime, bytes, bytes]]:
@@ -115,8 +129,31 @@ class Company:
         bill = draw_bill(rng, customer, at, is_free=fault == "free")
         invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
         second = self._second(rng, fault, customer)
+        if fault == "batched":
+            self._join_batch(invoice)
         stories.tell(invoice, fault, second)
         return self._sent(rng, invoice, f"{fault}+{second}" if second else fault, pace)
+
+    def _join_batch(self, invoice: InvoiceLife) -> None:
+        batch = next((batch for batch in self._batches if batch.takes(invoice)), None)
+        if batch is None:
+            batch = Batch(invoice)
+            self._batches.append(batch)
+        batch.members.append(invoice)
+        invoice.batch_key = batch.key
+
+    def booked_before(self, at: datetime) -> list[tuple[datetime, bytes, bytes]]:
+        """The journals of the batches that have gathered by then; their truth is added."""
+        sent: list[tuple[datetime, bytes, bytes]] = []
+        for batch in [batch for batch in self._batches if batch.closes_at <= at]:
+            self._batches.remove(batch)
+            rng = Random(f"{self._seed}:{batch.key}")
+            fault = self._batch_faults(rng)
+            batch.tell(rng, fault)
+            self._truth.add(batch.truth("none" if fault == "clean" else fault))
+            for fact in batch.facts:
+                sent += self._records(rng, fact, batch.key)
+        return sent
 
     def _customer(self, fault: str, serial: int) -> Customer:
         fits = stories.FITS.get(fault)

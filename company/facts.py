@@ -57,6 +57,6 @@ _SCHEMAS = {
     for name in (
         "quote.approved", "subscription.activated", "invoice.issued", "invoice.voided", "posting.recorded",
         "posting.reversed", "payment.received", "payment.failed", "cash.applied", "delivery.failed",
-        "delivery.succeeded",
+        "delivery.succeeded", "revenue_schedule.set", "revenue.recognised",
     )
 }  # fmt: skip

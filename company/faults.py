@@ -15,6 +15,10 @@ INVOICE_FAULTS = (
 ORDER_FAULTS = ("missing_subscription", "late_subscription", "subscription_api_failure")
 # Ordinary events of a business that a toy would take for faults: they tie out.
 INVOICE_TURNS = ("edited_posting", "voided", "withholding", "instalments", "declined_first", "free")
+# Of the wider ledger: batches, revenue over time, exchange gains. None unless asked for; `LIVING` asks.
+LEDGER_FAULTS = ("misscheduled", "unrecognised", "wrong_gain")
+LEDGER_TURNS = ("batched", "scheduled", "realised_gain")
+BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,17 @@ class FaultRates:
     instalments: float = 0.015
     declined_first: float = 0.03
     free: float = 0.005
+    # of invoices in the wider ledger; of batches
+    misscheduled: float = 0.0
+    unrecognised: float = 0.0
+    wrong_gain: float = 0.0
+    batched: float = 0.0
+    scheduled: float = 0.0
+    realised_gain: float = 0.0
+    short_batch: float = 0.0
+    forgotten_member: float = 0.0
+    member_twice: float = 0.0
+    unposted_batch: float = 0.0
     # of invoices with a fault or turn in the ledger: another one with the money
     coincidence: float = 0.05
     # of records
@@ -67,7 +82,8 @@ class FaultRates:
         for name, rate in vars(self).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"rate {name} is {rate}, not between 0 and 1")
-        for kind, names in (("invoices", (*INVOICE_FAULTS, *INVOICE_TURNS)), ("orders", ORDER_FAULTS)):
+        of_invoices = (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS)
+        for kind, names in (("invoices", of_invoices), ("orders", ORDER_FAULTS), ("batches", BATCH_FAULTS)):
             if sum(getattr(self, name) for name in names) > 1:
                 raise ValueError(f"the rates of {kind} add up to more than 1")
 
@@ -80,3 +96,9 @@ class FaultRates:
     def only(cls, **rates: float) -> "FaultRates":
         """Nothing but these."""
         return replace(cls.none(), **rates)
+
+
+LIVING = FaultRates(
+    misscheduled=0.003, unrecognised=0.003, wrong_gain=0.003, batched=0.1, scheduled=0.1, realised_gain=0.05,
+    short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
+)  # fmt: skip

@@ -75,6 +75,7 @@ class InvoiceLife:
         self.settled: Fact | None = None
         self.void: Fact | None = None
         self.reversal: Fact | None = None
+        self.batch_key: str | None = None  # the case of the batch that books it
 
     # what happens
 
@@ -91,6 +92,8 @@ class InvoiceLife:
         at = self.at + timedelta(seconds=after_s)
         booked_at = at + self.within((1, 20)) if self.rng.random() < 0.3 else at
         data = invoice_data(self.bill, self.number, document_id)
+        if self.batch_key is not None:
+            data["summary_key"] = self.batch_key
         fact = self.tell("invoice.issued", "billing", f"{document_id}:issued", self.number, at, data, booked_at)
         self.issued = self.issued or fact
         return fact

@@ -38,6 +38,9 @@ class Legs:
 
     def posting(self) -> None:
         life, posted = self.life, self.life.posted
+        if life.batch_key is not None:
+            self.truth.hops["invoice_to_posting"] = [(self.known_from, "not_expected")]
+            return
         terms = TERMS["invoice_to_posting"]
         ended = (posted.booked_at, posted.seen_at) if posted is not None else (None, None)
         line = leg(self.known_from, life.start + terms.target, life.start + terms.missing_after, *ended)

@@ -13,7 +13,7 @@ from random import Random
 
 from company.business import Company, Delivery, Road, TruthSink, moments
 from company.customers import Customers
-from company.faults import FaultRates
+from company.faults import LIVING, FaultRates
 from company.pace import LIVE
 from company.truth import CaseTruth, DeadLetterTruth
 
@@ -46,7 +46,7 @@ def live(
     """
     if rate_per_s <= 0:
         raise ValueError(f"a rate of {rate_per_s} records a second is no life; give one above 0")
-    company = Company(seed, Customers(seed, _CUSTOMERS), faults or FaultRates(), truth or _Untold())
+    company = Company(seed, Customers(seed, _CUSTOMERS), faults or LIVING, truth or _Untold())
     road = Road()
     yield from _history(seed, company, road, now, history_days)
     cases_per_s = rate_per_s / RECORDS_A_CASE
@@ -55,6 +55,7 @@ def live(
     at = now
     while True:
         at += timedelta(seconds=rng.expovariate(cases_per_s))
+        road.put(company.booked_before(at))
         yield from road.until(at)
         road.put(company.case(rng, at, serial, LIVE))
         serial += 1
@@ -69,6 +70,7 @@ def _history(seed: int, company: Company, road: Road, now: datetime, days: int) 
         for number, at in enumerate(moments(rng, HISTORY_CASES_A_DAY, day, day + timedelta(days=1))):
             if at >= now:
                 break
+            road.put(company.booked_before(at))
             yield from road.until(at)
             road.put(company.case(rng, at, first + number))
     yield from road.until(now)

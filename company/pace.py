@@ -17,7 +17,9 @@ class Pace(NamedTuple):
     transfer: Range | None  # None: bank transfers follow the terms of payment
     bank_import: Range
     detour: Range  # how long a record is held up that others overtake
+    batch: int | None  # how long a batch gathers its members; None: the day
+    journal: Range  # from then to its journal
 
 
-REAL = Pace((30, 3_000), (20, 840), (2, 60), (180, 13_000), None, (300, 14_000), (60, 1_800))
-LIVE = Pace((2, 20), (2, 30), (2, 15), (3, 25), (10, 60), (1, 5), (2, 20))
+REAL = Pace((30, 3_000), (20, 840), (2, 60), (180, 13_000), None, (300, 14_000), (60, 1_800), None, (60, 3_600))
+LIVE = Pace((2, 20), (2, 30), (2, 15), (3, 25), (10, 60), (1, 5), (2, 20), 60, (5, 30))

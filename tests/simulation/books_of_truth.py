@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from canonical import structs
+from canonical import records, structs
 from canonical.structs import RecordError
 from company.business import Delivery, simulate
 from company.faults import FaultRates
 from company.truth import Truth
 from matching.case import Case
+from matching.effects import as_event, effects, names_others
 from matching.judge import judge
 from matching.policy import load
 from matching.verdict import encode
@@ -19,11 +20,13 @@ POLICY = load()
 
 
 class Ledger:
-    """All cases, as one worker would hold them."""
+    """All cases, as one worker would hold them. What one means for another is told when verdicts are asked for."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}
         self.refused = 0
+        self._homes: dict[str, Case] = {}  # that have something to tell since
+        self._revision = 0
 
     def take(self, body: bytes) -> None:
         try:
@@ -31,12 +34,28 @@ class Ledger:
         except RecordError:
             self.refused += 1
             return
-        case = self.cases.get(event.correlationid)
-        if case is None:
-            case = self.cases[event.correlationid] = Case(event.correlationid)
+        case = self._case(event.correlationid)
         case.add(event)
+        if names_others(event, POLICY):
+            self._homes[case.key] = case
+
+    def _case(self, key: str) -> Case:
+        case = self.cases.get(key)
+        if case is None:
+            case = self.cases[key] = Case(key)
+        return case
+
+    def _tell(self) -> None:
+        self._revision += 1
+        for home in self._homes.values():
+            for effect in effects(home, POLICY):
+                self._case(effect.target).add(
+                    structs.decode(records.encode(as_event(home.key, effect, self._revision)))
+                )
+        self._homes = {}
 
     def verdicts(self, as_of: datetime) -> Iterator[bytes]:
+        self._tell()
         for case in self.cases.values():
             yield encode(judge(case, POLICY, as_of))
 
