@@ -47,6 +47,7 @@ class Layout(NamedTuple):
     joins: Mapping[str, Mapping[str, Join]]
     affixes: re.Pattern[str]
     names: Mapping[str, str] = {}
+    shared: tuple[str, ...] = ()  # tables of a few rows that each record gets whole, under their names
 
 
 def read_joined(paths: Iterable[str], layout: Layout) -> Iterator[RawRecord]:
@@ -75,6 +76,7 @@ class _Folder:
     def __init__(self, tables: Mapping[str, list[Path]], layout: Layout, store: sqlite3.Connection) -> None:
         self.tables, self.store = tables, store
         self.joins = {header: joins for header, joins in layout.joins.items() if header in tables}
+        self.shared = {name: [filled(row) for _, row in self._clean(name)] for name in layout.shared if name in tables}
         self._load()
 
     def records(self) -> Iterator[RawRecord]:
@@ -88,7 +90,8 @@ class _Folder:
                         yield RawRecord(self._record(table, plain(row)), str(path), at)
 
     def _record(self, table: str, row: Row) -> bytes:
-        record: dict[str, object] = {"table": table, "document": filled(row)}
+        document = {column: cell for column, cell in row.items() if cell}
+        record: dict[str, object] = {"table": table, "document": document, **self.shared}
         for name, join in self.joins.get(table, {}).items():
             if join.table in self.tables:
                 found = self._found(f"{table} {name}", _value(row, join.own))

@@ -25,9 +25,11 @@ from sources import (
     canonical_events,
     chargebee,
     document_flow,
+    hubspot_tables,
     joined,
     receivables_csv,
     records,
+    salesforce_tables,
     sap_document_flow,
     shop_tables,
     stripe,
@@ -77,6 +79,8 @@ def _source(name: str, read: Callable[[Iterable[str]], Iterator[records.RawRecor
     return Source(name, read, _guarded(name, mapping), _quiet(key))
 
 
+_hubspot = partial(joined.read_joined, layout=hubspot_tables.LAYOUT)
+_salesforce = partial(joined.read_joined, layout=salesforce_tables.LAYOUT)
 _shop_tables = partial(joined.read_joined, layout=shop_tables.LAYOUT)
 
 SOURCES: dict[str, Source] = {
@@ -92,6 +96,8 @@ SOURCES: dict[str, Source] = {
         _source(
             "sap_document_flow", document_flow.read_document_flow, sap_document_flow.map_record, sap_document_flow.key
         ),
+        _source("hubspot_tables", _hubspot, hubspot_tables.map_record, hubspot_tables.key),
+        _source("salesforce_tables", _salesforce, salesforce_tables.map_record, salesforce_tables.key),
         _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )
 }

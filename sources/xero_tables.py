@@ -46,30 +46,22 @@ Without organizations.csv the entity is "main".
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, NamedTuple
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.ids import CaseKind
-from canonical.money import MoneyError, exponent, to_minor
-from sources.fields import FALSE, TRUE, Fields, check_columns, known_currency, label, note, parse, shown
+from sources.cells import NUMBER, amount_of, check_current, day_of, midnight, milliseconds, stamp_of
+from sources.fields import Fields, check_columns, known_currency, label, note, parse, shown
 from sources.origin import Origin
 
 SYSTEM, LEDGER = "xero", "main"
 
-_NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
-_AMOUNT = re.compile(rf"-?{_NUMBER}\Z")
-_GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,30}\Z")
-_RATE = re.compile(rf"{_NUMBER}\Z")
-_FLOAT_NOISE = Decimal("0.000001")
+_RATE = re.compile(rf"{NUMBER}\Z")
 _EXACT = Context(prec=200)  # wide enough for any number that matches
 _RATE_DIGITS, _MAX_RATE_DECIMALS, _MAX_RATE = 6, 12, Decimal(10) ** 12
-_STAMP = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[ T]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?(UTC|Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?\Z"
-)
 _IDENTS = ("invoice_id", "credit_note_id", "journal_id")
 _NOT_YET = {"DRAFT", "SUBMITTED", "DELETED"}
 _STANDS = {"AUTHORISED", "PAID", "VOIDED"}
@@ -183,10 +175,7 @@ def _origin(whole: Fields, row: Fields, traceparent: str | None) -> Origin:
     entity = whole.text_or_none("organisation")
     if entity is None:
         row.refuse("the folder holds several organisations and the row names none; add an organisation_id column or use a folder each", "master_data")  # fmt: skip
-    if (row.text_or_none("_fivetran_deleted") or "").lower() in TRUE:
-        row.refuse("the row is marked as deleted in Xero", "policy")
-    if (row.text_or_none("_fivetran_active") or "").lower() in FALSE:
-        row.refuse("an earlier version of the row; the one that is active holds", "policy")
+    check_current(row, "Xero")
     return Origin(SYSTEM, entity, traceparent)
 
 
@@ -217,7 +206,7 @@ def _document(whole: Fields, traceparent: str | None, told: _Document) -> Iterab
 def _issued(whole: Fields, row: Fields, origin: Origin, case: str, told: _Document, direction: str) -> Event:
     base, currency = whole.text_or_none("base_currency"), _currency(whole, row)
     rate = _rate(row) if base != currency else None
-    day = _day(row, "date")
+    day = day_of(row, "date")
     contact = row.text_or_none("contact_id")
     data = {
         "number": label(row.text_or_none(told.number)),
@@ -234,20 +223,20 @@ def _issued(whole: Fields, row: Fields, origin: Origin, case: str, told: _Docume
         "lines": [_line(line, currency) for line in whole.items("lines")] or None,
     }
     if told.case == "invoice":
-        data["due_date"] = _day(row, "due_date") if row.has("due_date") else None
+        data["due_date"] = day_of(row, "due_date") if row.has("due_date") else None
     number, ident = label(row.text_or_none(told.number)), row.text(told.ident)
-    return origin.tell(told.issued, document=ident, subject=number, case=case, time=_midnight(day), data=data)
+    return origin.tell(told.issued, document=ident, subject=number, case=case, time=midnight(day), data=data)
 
 
 def _tax(row: Fields, currency: str) -> int | None:
     """Not stated where it is negative, as when only what is deducted is taxed: a document's tax has no sign."""
-    tax_minor = _amount(row, "total_tax", currency) if row.has("total_tax") else None
+    tax_minor = amount_of(row, "total_tax", currency) if row.has("total_tax") else None
     return tax_minor if tax_minor is None or tax_minor >= 0 else None
 
 
 def _line(line: Fields, currency: str) -> dict[str, Any]:
     return {
-        "amount_minor": _amount(line, "line_amount", currency, is_rounded=True) if line.has("line_amount") else 0,
+        "amount_minor": amount_of(line, "line_amount", currency, is_rounded=True) if line.has("line_amount") else 0,
         "description": note(line.text_or_none("description")),
         "product": label(line.text_or_none("item_code")),
         "tax_code": label(line.text_or_none("tax_type")),
@@ -255,7 +244,7 @@ def _line(line: Fields, currency: str) -> dict[str, Any]:
 
 
 def _voided(row: Fields, origin: Origin, case: str, told: _Document) -> Event:
-    time = _stamp(row, "updated_date_utc") if row.has("updated_date_utc") else _midnight(_day(row, "date"))
+    time = stamp_of(row, "updated_date_utc") if row.has("updated_date_utc") else midnight(day_of(row, "date"))
     data = {"number": label(row.text_or_none(told.number)), "version": _version(row), "reason": "status VOIDED"}
     return origin.tell(told.voided, document=row.text(told.ident), case=case, time=time, data=data)
 
@@ -291,8 +280,8 @@ def _paid_minor(row: Fields, currency: str, credited_minor: int) -> int:
 
 def _settled(row: Fields) -> datetime:
     if row.has("fully_paid_on_date"):
-        return _midnight(_day(row, "fully_paid_on_date"))
-    return _stamp(row, "updated_date_utc") if row.has("updated_date_utc") else _midnight(_day(row, "date"))
+        return midnight(day_of(row, "fully_paid_on_date"))
+    return stamp_of(row, "updated_date_utc") if row.has("updated_date_utc") else midnight(day_of(row, "date"))
 
 
 # --- Journals -------------------------------------------------------------------------------------------------------
@@ -327,8 +316,8 @@ def _journal_case(row: Fields, origin: Origin, told: _Journal) -> str:
 
 
 def _posting(row: Fields, origin: Origin, case: str, told: _Journal, base: str, lines: Sequence[dict[str, Any]]) -> Event:  # fmt: skip
-    day = _day(row, "journal_date")
-    recorded_at = _stamp(row, "created_date_utc") if row.has("created_date_utc") else None
+    day = day_of(row, "journal_date")
+    recorded_at = stamp_of(row, "created_date_utc") if row.has("created_date_utc") else None
     data = {
         "number": row.text_or_none("journal_number"),
         "recorded_at": recorded_at,
@@ -341,7 +330,7 @@ def _posting(row: Fields, origin: Origin, case: str, told: _Journal, base: str, 
         "lines": lines,
     }
     ident, number = row.text("journal_id"), row.text_or_none("journal_number")
-    time = recorded_at or _midnight(day)
+    time = recorded_at or midnight(day)
     return origin.tell("posting.recorded", "recorded", document=ident, subject=number, case=case, time=time, data=data)
 
 
@@ -354,16 +343,16 @@ def _payment(whole: Fields, row: Fields, origin: Origin, case: str, told: _Journ
         return
     ident = row.text("source_id")
     data = {
-        "version": _milliseconds(_stamp(row, "created_date_utc")) if row.has("created_date_utc") else None,
-        "accounting_date": _day(row, "journal_date"),
+        "version": milliseconds(stamp_of(row, "created_date_utc")) if row.has("created_date_utc") else None,
+        "accounting_date": day_of(row, "journal_date"),
         "currency": base,
         "amount_minor": abs(incoming),
         "direction": told.direction,
         "reference": note(row.text_or_none("reference")),
     }
     paid, booked = (
-        _midnight(_day(row, "journal_date")),
-        _stamp(row, "created_date_utc") if row.has("created_date_utc") else None,
+        midnight(day_of(row, "journal_date")),
+        stamp_of(row, "created_date_utc") if row.has("created_date_utc") else None,
     )
     if is_returned:
         yield origin.tell("payment.returned", document=ident, case=case, time=booked or paid, data=data)
@@ -382,7 +371,7 @@ def _posting_lines(whole: Fields, row: Fields, told: _Journal, base: str) -> lis
     lines = list(whole.items("lines"))
     for line in lines:
         line.label = row.label
-    amounts = [_amount(line, "net_amount", base) for line in lines]
+    amounts = [amount_of(line, "net_amount", base) for line in lines]
     roles = _roles(whole, lines, amounts, told)
     return [
         {
@@ -434,7 +423,7 @@ def _role_of(line: Fields, controls: dict[str, str]) -> str:
 def _control_by_structure(candidates: Sequence[int], lines: Sequence[Fields], amounts: Sequence[int], base: str) -> int | None:  # fmt: skip
     """Of the untaxed balance sheet lines the one that carries the whole balance: the taxed lines' gross amounts say how
     much that is; else the line is alone on its side; else it is the only one."""
-    gross = sum(_amount(line, "gross_amount", base) for line in lines if line.has("tax_type") and line.has("gross_amount"))  # fmt: skip
+    gross = sum(amount_of(line, "gross_amount", base) for line in lines if line.has("tax_type") and line.has("gross_amount"))  # fmt: skip
     whole = [index for index in candidates if gross and amounts[index] == -gross]
     alone = [index for index in candidates if sum(1 for other in amounts if other * amounts[index] > 0) == 1]
     return next((found[0] for found in (whole, alone, candidates) if len(found) == 1), None)
@@ -445,7 +434,7 @@ def _mark_tax(lines: Sequence[Fields], amounts: Sequence[int], roles: list[str],
     (beside it there may be rounding), else all together."""
     if "tax" in roles:
         return
-    stated = sum(_amount(line, "tax_amount", base) for line in lines if line.has("tax_amount"))
+    stated = sum(amount_of(line, "tax_amount", base) for line in lines if line.has("tax_amount"))
     carrying = [index for index, line in enumerate(lines) if roles[index] in _SHEET and not line.has("tax_type")]
     of_that_amount = [index for index in carrying if amounts[index] == stated]
     if stated and len(of_that_amount) == 1:
@@ -466,24 +455,8 @@ def _currency(whole: Fields, row: Fields) -> str:
     return known_currency(code, row.label)
 
 
-def _amount(row: Fields, name: str, currency: str, *, is_rounded: bool = False) -> int:
-    """`is_rounded` for what is shown and compared with nothing: a line may be quantity x price to the last place."""
-    text = row.text(name)
-    if not _AMOUNT.match(text) and not _GROUPED.match(text):
-        row.refuse(f"{name} is {shown(text)}, expected a decimal amount")
-    try:
-        return to_minor(_whole(Decimal(text.replace(",", "")), currency, is_rounded), currency)
-    except MoneyError as error:
-        row.refuse(f"{name}: {error}")
-
-
-def _whole(amount: Decimal, currency: str, is_rounded: bool) -> Decimal:
-    whole = amount.quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP, _EXACT)
-    return whole if is_rounded or abs(amount - whole) < _FLOAT_NOISE else amount
-
-
 def _unsigned(row: Fields, name: str, currency: str) -> int:
-    amount_minor = _amount(row, name, currency)
+    amount_minor = amount_of(row, name, currency)
     if amount_minor < 0:
         row.refuse(f"{name} is {shown(row.text(name))}: an invoice's amounts are not negative")
     return amount_minor
@@ -504,36 +477,5 @@ def _rate(row: Fields) -> str | None:
     return f"{rate:f}"
 
 
-def _day(row: Fields, name: str) -> date:
-    """As it is written: a zone beside it says how the table was written, not on which day the document is dated."""
-    text = row.text(name)
-    match = _STAMP.match(text)
-    try:
-        return date.fromisoformat(match[1] if match else text)
-    except ValueError:
-        row.refuse(f"{name} is {shown(text)}, no date YYYY-MM-DD")
-
-
-def _stamp(row: Fields, name: str) -> datetime:
-    """ "2020-03-09 21:02:47.970 UTC"; Xero's tables are in UTC, also where the zone is left out."""
-    text = row.text(name)
-    day, time, zone = match.groups() if (match := _STAMP.match(text)) else (text, None, None)
-    zone = "+00:00" if zone in (None, "UTC", "Z") else zone
-    try:
-        return datetime.fromisoformat(f"{day}T{time or '00:00'}{zone}").astimezone(UTC)
-    except (ValueError, OverflowError):
-        row.refuse(f"{name} is {shown(text)}, no time like 2020-03-09 21:02:47.970 UTC")
-
-
 def _version(row: Fields) -> int | None:
-    return _milliseconds(_stamp(row, "updated_date_utc")) if row.has("updated_date_utc") else None
-
-
-def _milliseconds(moment: datetime) -> int:
-    """Exact: no float between."""
-    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return max(0, (elapsed.days * 86_400 + elapsed.seconds) * 1_000 + elapsed.microseconds // 1_000)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return milliseconds(stamp_of(row, "updated_date_utc")) if row.has("updated_date_utc") else None

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.records import decode, encode
-from sources.records import read_csv, read_xero_tables
 from sources.registry import SOURCES, map_record
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -26,6 +25,10 @@ EVENT = {
     "time": "2026-01-05T10:00:00Z", "dataschema": "urn:tieout:invoice.issued:1", "correlationid": "invoice:e:b:1",
     "data": {"entity": "e", "document_id": "1", "currency": "USD", "total_minor": 12000, "direction": "sales"},
 }  # fmt: skip
+FOLDERS = {
+    "xero_tables": "books", "receivables_csv": "receivables", "shop_tables": "shop", "sap_document_flow": "sap_flow",
+    "chargebee": "chargebee", "salesforce_tables": "salesforce", "hubspot_tables": "hubspot",
+}  # fmt: skip
 CONVERTED = {"invoice_isk", "invoice_isk_fraction", "invoice_mga"}  # their units are not the record's: test_stripe
 VALID: list[tuple[str, dict[str, Any]]] = [
     *(
@@ -33,14 +36,11 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         for path in sorted((FIXTURES / "stripe").glob("*.json"))
         if path.stem not in CONVERTED
     ),
-    *(("xero_tables", json.loads(record.body)) for record in read_xero_tables([str(FIXTURES / "books")])),
-    *(("receivables_csv", json.loads(record.body)) for record in read_csv([str(FIXTURES / "receivables")])),
     *(
-        ("sap_document_flow", json.loads(record.body))
-        for record in SOURCES["sap_document_flow"].read([str(FIXTURES / "sap_flow")])
+        (source, json.loads(record.body))
+        for source, folder in FOLDERS.items()
+        for record in SOURCES[source].read([str(FIXTURES / folder)])
     ),
-    *(("chargebee", json.loads(record.body)) for record in SOURCES["chargebee"].read([str(FIXTURES / "chargebee")])),
-    *(("shop_tables", json.loads(record.body)) for record in SOURCES["shop_tables"].read([str(FIXTURES / "shop")])),
     ("canonical", EVENT),
 ]
 BANK = [
