@@ -167,10 +167,12 @@ class Priced(Document):
 
 
 class Allocation(Model):
-    """A part of a payment, and the case of the document that it pays."""
+    """A part of a payment, and the case of the document that it pays; what it settles there, if in another currency."""
 
     target: CaseKey
     amount_minor: Minor
+    settled_minor: Minor | None = None
+    settled_currency: Currency | None = None
 
 
 class OrderData(Priced):
@@ -493,12 +495,30 @@ class DecisionData(Document):
 
 
 class MatchData(Document):
+    """What a payment of its case pays, as somebody chose: `actor` is a person, or tieout (rule E7).
+
+    `digest` is of the candidates as they were, `policy` its hash, `compared` what agreed. No allocations: it is to stay on account.
+    """
+
     actor: Name
     rule: Name
     payment_id: Name
     invoice_ids: tuple[Name, ...]
     digest: Id | None = None
     allocations: tuple[Allocation, ...] | None = None
+    policy: Id | None = None
+    compared: Text | None = None
+
+
+class RefusedMatchData(Document):
+    """Several open items fit a payment alike, so that none was chosen; `version` is the revision."""
+
+    rule: Name
+    payment_id: Name
+    reason: Text
+    candidates: tuple[CaseKey, ...]
+    digest: Id
+    policy: Id
 
 
 class CloseTotal(Model):
@@ -879,6 +899,12 @@ class MatchMade(Event):
     data: MatchData
 
 
+class MatchRefused(Event):
+    stream: ClassVar[Stream] = "decisions"
+    type: Literal["match.refused"]
+    data: RefusedMatchData
+
+
 class CloseSigned(Event):
     stream: ClassVar[Stream] = "decisions"
     type: Literal["close.signed"]
@@ -939,6 +965,7 @@ CanonicalEvent = Annotated[
     | CaseTouched
     | DecisionMade
     | MatchMade
+    | MatchRefused
     | CloseSigned,
     Field(discriminator="type"),
 ]

@@ -8,7 +8,7 @@
 - A target is another case: what a case says of itself is no effect.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from canonical.ids import CaseKeyError, account_key, intercompany_key, period_ke
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.case import ALLOCATION, Case, content
+from matching.matches import MADE, MONEY_IN, choices_among
 from matching.policy import Policy
 
 
@@ -51,22 +52,48 @@ class Effect(msgspec.Struct, frozen=True):
 def effects(case: Case, policy: Policy) -> list[Effect]:
     """Every effect of the case, in order of (target, kind, document); none for most cases."""
     told: dict[tuple[str, str, str], Effect] = {}
+    chosen: list[Any] = []
     for fact in case.everything():
         parts = PARTS.get(fact.type)
         if parts is not None:
             for part in parts(fact, policy):
                 _name(told, case.key, part, fact)
+        elif fact.type == MADE:
+            chosen.append(fact)
+    facts = case.facts() if told or chosen else []
+    choices = _name_chosen(told, case.key, chosen, facts) if chosen else {}
     if not told:
         return []
-    for fact in _standing(case.facts()):
+    for fact in _standing(facts):
         for part in PARTS[fact.type](fact, policy):
             _add(told, case.key, part, fact)
-    for fact, part in _taken_back_elsewhere(case.facts(), policy):
+        if fact.type in MONEY_IN and fact.data.document_id in choices:
+            for part in _of_choice(choices[fact.data.document_id], fact):
+                _add(told, case.key, part, fact)
+    for fact, part in _taken_back_elsewhere(facts, policy):
         _add(told, case.key, part, fact)
     return [told[identity] for identity in sorted(told)]
 
 
+def _name_chosen(told: dict[tuple[str, str, str], Effect], home: str, chosen: list[Any], facts: Sequence[Any]) -> Mapping[str, Any]:  # fmt: skip
+    """What was ever chosen for a payment of the case (rule E7) is told as the payment's; returns the choices that hold."""
+    payments = {fact.data.document_id: fact for fact in facts if fact.type in MONEY_IN}
+    for choice in chosen:
+        payment = payments.get(choice.data.payment_id)
+        for part in _of_choice(choice, payment) if payment is not None else ():
+            _name(told, home, part, payment)
+    return choices_among(facts).holds
+
+
+def _of_choice(choice: Any, payment: Any) -> Iterable[Part]:
+    for part in choice.data.allocations or ():
+        settled_minor = part.amount_minor if part.settled_minor is None else part.settled_minor
+        yield Part(part.target, "payment", settled_minor, part.settled_currency or payment.data.currency)
+
+
 def names_others(event: Any, policy: Policy) -> bool:
+    if event.type == MADE:
+        return True
     parts = PARTS.get(event.type)
     return parts is not None and any(part.target != event.correlationid for part in parts(event, policy))
 

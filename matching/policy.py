@@ -34,6 +34,7 @@ ControlName = Literal[
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
     "revenue_schedule", "closed_period", "intercompany", "open_item", "system_of_record", "contract",
     "misapplied", "reversed_after_application", "refund_unmatched", "chargeback", "fee", "bank",
+    "ambiguous_match",
 ]  # fmt: skip
 
 
@@ -160,6 +161,21 @@ class Accounts(Section):
     revaluation: tuple[AccountRole, ...] | None = None
 
 
+RuleName = Literal["reference", "text", "application", "customer_amount", "amount_date", "combination"]
+
+
+class Identification(Section):
+    """Which open items a receipt pays that names none: see `matching.identify`."""
+
+    rules: tuple[RuleName, ...]
+    window_days: Days
+    application_days: Days
+    combination_items: Annotated[int, Field(ge=2, le=60)]
+    combination_size: Annotated[int, Field(ge=2, le=20)]
+    combination_steps: Annotated[int, Field(ge=1, le=10_000_000)]
+    chance_per_million: Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 class FeeRate(Section):
     """What a processor keeps of a charge."""
 
@@ -192,6 +208,7 @@ class Policy(Section):
     systems_of_record: dict[str, tuple[str, ...]]
     contracts: dict[str, tuple[Annotated[int, Field(ge=0, le=9_999)], ...]]
     fees: dict[str, FeeRate]
+    identification: Identification
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]

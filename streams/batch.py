@@ -5,12 +5,15 @@
   and are merged, so one case's events come together. The order of the output does not depend on any of that.
 - Effects between cases (rule E6) come from a first pass over the same records. Those that a live stream has told and that
   lie among the input are of a higher revision and hold.
+- Identification (rule E7) is a pass of its own, where money names nothing that it pays: all that is open is known, so the
+  choices do not depend on order. Those that were made live, or by a person, and lie among the input hold.
 - A line that is no canonical event goes to `on_dead_letter` with its number and untouched bytes; the rest goes on.
 """
 
 import heapq
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -22,8 +25,12 @@ from canonical.records import encode as encode_event
 from canonical.structs import RecordError, admit, decode
 from matching.case import Case
 from matching.effects import as_event, effects, names_others
+from matching.identify import Book, Item, Match, Receipt, identify_all
 from matching.judge import judge
+from matching.matches import MONEY_IN
+from matching.matches import as_event as choice_event
 from matching.policy import Policy
+from matching.unidentified import item_of, receipts_of
 from matching.verdict import encode
 from sources.registry import map_record
 
@@ -48,8 +55,9 @@ def reconcile(
             record = line.strip().replace(b"\n", b" ")  # inside JSON a line feed is only white space
             if record:
                 latest = max(latest, _take(record, number, runs, policy, on_dead_letter))
-        for fact in _effects(runs, policy):
-            runs.add(fact.correlationid.encode(), encode_event(fact))
+        for find in (_effects, _choices):
+            for fact in find(runs, policy):
+                runs.add(fact.correlationid.encode(), encode_event(fact))
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
             yield encode(judge(_case(key, keyed, policy), policy, as_of or latest))
 
@@ -63,6 +71,7 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
     runs.names_others = runs.names_others or names_others(event, policy)
+    runs.asks = runs.asks or (event.type in MONEY_IN and event.correlationid.startswith(("receipt:", "summary:")))
     return event.time
 
 
@@ -83,6 +92,42 @@ def _effects(runs: "Runs", policy: Policy) -> list[Event]:
     return told
 
 
+def _choices(runs: "Runs", policy: Policy) -> list[Event]:
+    """What money pays that names nothing, and what that means for others."""
+    if not runs.asks:
+        return []
+    items: dict[str, list[Item]] = defaultdict(list)
+    asking: dict[str, list[Receipt]] = defaultdict(list)
+    for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
+        if key.startswith(_TAKES_PART):
+            case = _case(key, keyed, policy)
+            if (item := item_of(case, policy)) is not None:
+                items[item.entity].append(item)
+            for receipt in receipts_of(case, policy):
+                asking[receipt.entity].append(receipt)
+    decided: dict[str, list[Event]] = defaultdict(list)
+    for entity, receipts in asking.items():
+        for decision in identify_all(Book(policy.identification, items[entity]), receipts):
+            if isinstance(decision, Match) or decision.is_ambiguous:
+                decided[decision.receipt.home].append(choice_event(decision, policy.hash, 0))
+    return [event for events in decided.values() for event in events] + _told_by(runs, decided, policy)
+
+
+_TAKES_PART = (b"invoice:", b"receipt:", b"summary:")
+
+
+def _told_by(runs: "Runs", decided: Mapping[str, list[Event]], policy: Policy) -> list[Event]:
+    """Effects of the cases in which something was decided."""
+    told: list[Event] = []
+    for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
+        if chosen := decided.get(key.decode()):
+            case = _case(key, keyed, policy)
+            for event in chosen:
+                case.add(event)
+            told += [as_event(case.key, effect, 1) for effect in effects(case, policy)]
+    return told
+
+
 def _case(key: bytes, keyed: Iterable[Keyed], policy: Policy) -> Case:
     case = Case(key.decode(), policy.limits.facts_of(key.decode()))
     for _, record in keyed:
@@ -100,6 +145,7 @@ class Runs:
         self._size = 0
         self._files: list[Path] = []
         self.names_others = False  # whether some event names another case
+        self.asks = False  # whether there is money that may not say what it pays
 
     def add(self, key: bytes, record: bytes) -> None:
         self._run.append((key, record))

@@ -10,6 +10,7 @@ from matching.controls import (
     bank,
     disputes,
     governance,
+    identification,
     intercompany,
     open_items,
     orders,
@@ -71,6 +72,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         parties.entity,
         payments.orphan_application,
         payments.unapplied_cash,
+        identification.ambiguous_match,
         receipts.misapplied,
         receipts.reversed_after_application,
         receipts.refund_unmatched,
@@ -95,6 +97,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         summaries.summary_split,
         accounts.account,
         bank.bank,
+        identification.ambiguous_match,
         *_RECORDS,
     ),
     "index": (

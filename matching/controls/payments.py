@@ -6,6 +6,7 @@ customer who paid both did nothing wrong, and the break is the duplicate's.
 
 from typing import Any
 
+from matching.controls.identification import identified_minor, is_ambiguous
 from matching.controls.postings import waits_for_document
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
@@ -215,6 +216,8 @@ _RECEIPT_NOT_EXPECTED = not_applicable(
     "unapplied_cash", "this system's payments do not name their invoice; what is applied is told in the invoice's case"
 )
 _RECEIPT_ON_ACCOUNT = passed("unapplied_cash", "kept on account, as policy allows")
+_RECEIPT_IDENTIFIED = passed("unapplied_cash", "identified; what it pays has to be told of its application")
+_RECEIPT_AMBIGUOUS = not_assessed("unapplied_cash", "several open items fit it alike; see ambiguous_match")
 _RECEIPT_WAITING = not_assessed("unapplied_cash", "the payment names no invoice yet")
 
 
@@ -225,11 +228,14 @@ def _receipt_applied(view: View) -> Answer:
         return _UNAPPLIED_NONE
     if not view.expect.application:
         return _RECEIPT_NOT_EXPECTED
-    rest = settlement.received_minor - settlement.applied_minor - settlement.reductions_minor
+    identified = identified_minor(view)
+    rest = settlement.received_minor - settlement.reductions_minor - max(settlement.applied_minor, identified)
     if rest <= 0:
-        return _UNAPPLIED_PASS
+        return _RECEIPT_IDENTIFIED if identified else _UNAPPLIED_PASS
     if view.expect.on_account:
         return _RECEIPT_ON_ACCOUNT
+    if is_ambiguous(view):
+        return _RECEIPT_AMBIGUOUS
     terms = view.terms.payment_to_application
     missing_at = settlement.first_received_at() + terms.missing_after
     if view.clock.before(missing_at) or view.clock.is_behind(terms.awaits, missing_at):
