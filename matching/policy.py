@@ -110,6 +110,7 @@ class Expectation(Section):
     """Which legs a billing system's documents have."""
 
     posting: bool
+    posting_mode: Literal["document", "summary"]
     payment: bool
     application: bool
     subscription: bool

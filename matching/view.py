@@ -128,7 +128,10 @@ class View:
             self.extra_documents = [extra for extra in live[1:] if extra.source == document.source]
         self.currency = data.currency
         self.total_minor = 0 if self.void is not None else data.total_minor
-        self.is_covered = self.kind in _BOOKS and data.summary_key is not None
+        self.is_covered = self.kind in _BOOKS and (
+            data.summary_key is not None
+            or (self.expect.posting_mode == "summary" and "posting.recorded" not in self.by_type)
+        )
         if len(told) > 1:
             self.issued = next(version for version in told if version.data.document_id == data.document_id)
             self.changed_at = moment(document) if self.issued is not document else None

@@ -18,6 +18,7 @@ from tests.scenarios.books import Row, after, applied, case_of, check, invoice, 
 BATCH = "summary:acme-us:erp:JE-9"
 OTHER_BATCH = "summary:acme-us:erp:JE-10"
 POLICY = load(None)
+IN_SUMMARY = '[expect.billing]\nposting_mode = "summary"'
 
 
 def home(number: int) -> str:
@@ -105,6 +106,9 @@ ROWS = (
     # The invoice itself.
     Row("an invoice that its batch books waits for no posting", (member(1), payment("100.00", case=home(1)), applied("100.00", case=home(1))), "40d", "ok",
         hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_applicable", "amount": "not_applicable"}),
+    Row("an invoice of a system that posts in summary, and that names no batch", (invoice("100.00"), payment("100.00"), applied("100.00")), "40d", "ok",
+        policy=IN_SUMMARY, hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_applicable"}),
+    Row("an invoice of such a system that was booked by itself, and wrong", (invoice("100.00"), posting("90.00")), "1h", "break", "amount", "10.00", policy=IN_SUMMARY),
     Row("an invoice booked by itself and by its batch", (member(1), posting("100.00", case=home(1))), "1h", "break", "duplicate_posting", "100.00"),
     Row("booked by itself by mistake, and taken back", (member(1, tax="20.00"), posting("100.00", case=home(1), tax="20.00"),
         reversal("100.00", "1h", case=home(1), tax="-20.00"), payment("100.00", case=home(1)), applied("100.00", case=home(1))), "40d", "ok"),
