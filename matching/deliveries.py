@@ -10,7 +10,7 @@
 import re
 from typing import Any
 
-from matching.hops import HOPS, OPEN_STATES, awaited_source
+from matching.hops import NAMES, OPEN_STATES, awaited_source
 from matching.view import View
 
 # The legs that wait for a delivery of such a document; first the one that waits for it whatever the target.
@@ -41,7 +41,7 @@ def _explains(view: View, failed: Any, hop_name: str) -> bool:
     legs = _legs_of(view, failed)
     if failed.data.target == awaited_source(view, hop_name):
         return legs is None or hop_name in legs
-    if failed.data.target in {awaited_source(view, leg.__name__) for leg in HOPS.get(view.kind, ())}:
+    if failed.data.target in {awaited_source(view, name) for name in NAMES.get(view.kind, ())}:
         return False
     return hop_name == (_first_open(view) if legs is None else legs[0])
 

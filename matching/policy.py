@@ -14,18 +14,15 @@ from collections.abc import Hashable
 from datetime import timedelta
 from functools import cached_property
 from importlib import resources
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 
-import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from canonical.events import EVENTS, AccountRole, Event
 from canonical.ids import CaseKind
+from matching.terms import ELAPSED, CalendarTerms, DayCount, EntityTerms, Hops, Seconds, Section, stated
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
-MAX_ENTITIES = 10_000
-Seconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
-Days = Annotated[int, Field(ge=0, le=3_660)]
 ToleranceMinor = Annotated[int, Field(ge=0, le=1_000_000)]
 ControlName = Literal[
     "amount", "balance", "tax", "currency", "fx", "customer", "entity", "missing_posting", "missing_reversal",
@@ -40,70 +37,6 @@ ControlName = Literal[
 
 class PolicyError(ValueError):
     """A policy that cannot be used; the message names the key, the line where it stands, and what is wrong."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class ElapsedOverride(Section):
-    target_s: Seconds | None = None
-    missing_after_s: Seconds | None = None
-    late_is_break: bool | None = None
-    awaits: str | None = None
-
-
-class ElapsedHop(Section):
-    """A leg timed from the event that starts it."""
-
-    target_s: Seconds
-    missing_after_s: Seconds
-    late_is_break: bool
-    awaits: str
-    entities: dict[str, ElapsedOverride] = {}
-
-    @cached_property
-    def target(self) -> timedelta:
-        return timedelta(seconds=self.target_s)
-
-    @cached_property
-    def missing_after(self) -> timedelta:
-        return timedelta(seconds=self.missing_after_s)
-
-
-class DueDateOverride(Section):
-    terms_days: Days | None = None
-    missing_after_s: Seconds | None = None
-    late_is_break: bool | None = None
-    awaits: str | None = None
-
-
-class DueDateHop(Section):
-    """A leg due at the end of a calendar day."""
-
-    terms_days: Days
-    missing_after_s: Seconds
-    late_is_break: bool
-    awaits: str
-    entities: dict[str, DueDateOverride] = {}
-
-    @cached_property
-    def terms(self) -> timedelta:
-        return timedelta(days=self.terms_days)
-
-    @cached_property
-    def missing_after(self) -> timedelta:
-        return timedelta(seconds=self.missing_after_s)
-
-
-H = TypeVar("H", ElapsedHop, DueDateHop)
-
-
-class Hops(Section):
-    quote_to_subscription: ElapsedHop
-    invoice_to_posting: ElapsedHop
-    invoice_to_payment: DueDateHop
-    payment_to_application: ElapsedHop
 
 
 class Expectation(Section):
@@ -143,7 +76,7 @@ class Feed(Section):
 
 
 class Cutoff(Section):
-    grace_days: Days
+    grace_days: DayCount
     is_break: bool
 
 
@@ -169,8 +102,8 @@ class Identification(Section):
     """Which open items a receipt pays that names none: see `matching.identify`."""
 
     rules: tuple[RuleName, ...]
-    window_days: Days
-    application_days: Days
+    window_days: DayCount
+    application_days: DayCount
     combination_items: Annotated[int, Field(ge=2, le=60)]
     combination_size: Annotated[int, Field(ge=2, le=20)]
     combination_steps: Annotated[int, Field(ge=1, le=10_000_000)]
@@ -181,7 +114,7 @@ class FeeRate(Section):
     """What a processor keeps of a charge."""
 
     percent: Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]{1,6})?$")]
-    fixed_minor: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = {}
+    fixed_minor: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field({})
 
 
 FactsPerCase = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -199,6 +132,7 @@ class Limits(Section):
 
 class Policy(Section):
     hops: Hops
+    calendars: dict[str, CalendarTerms]
     feeds: dict[str, Feed]
     expect: dict[str, Expectation]
     tolerance: Tolerance
@@ -215,13 +149,16 @@ class Policy(Section):
     severity: dict[BreakClass, Severity]
 
     @model_validator(mode="after")
-    def _awaits_feeds(self) -> "Policy":
+    def _names_what_is_described(self) -> "Policy":
         """A feed that nobody describes would count as complete, and what it brings late as missing."""
-        awaited = {f"hops.{name}": hop for name, hop in self.hops}
-        awaited |= {f"{name}.entities.{entity}": leg for name, hop in self.hops for entity, leg in hop.entities.items()}
-        for where, leg in {**awaited, "grace": self.grace}.items():
-            if leg.awaits is not None and leg.awaits not in self.feeds:
-                raise ValueError(f"{where}.awaits: there is no [feeds.{leg.awaits}]")
+        if self.grace.awaits not in self.feeds:
+            raise ValueError(f"grace.awaits: there is no [feeds.{self.grace.awaits}]")
+        for path, terms in stated(self.hops):
+            where = ".".join(("hops", *path))
+            if terms.awaits is not None and terms.awaits not in self.feeds:
+                raise ValueError(f"{where}.awaits: there is no [feeds.{terms.awaits}]")
+            if terms.calendar not in (None, ELAPSED) and terms.calendar not in self.calendars:
+                raise ValueError(f"{where}.calendar: there is no [calendars.{terms.calendar}]")
         return self
 
     @model_validator(mode="after")
@@ -246,32 +183,6 @@ class Policy(Section):
         return Terms(self)
 
 
-class ElapsedLeg(msgspec.Struct, frozen=True):
-    """An elapsed hop as it holds for one entity; read several times a verdict, so no model."""
-
-    target_s: int
-    target: timedelta
-    missing_after: timedelta
-    late_is_break: bool
-    awaits: str
-
-
-class DueDateLeg(msgspec.Struct, frozen=True):
-    terms: timedelta
-    missing_after: timedelta
-    late_is_break: bool
-    awaits: str
-
-
-class EntityHops(msgspec.Struct, frozen=True):
-    """The hops as they hold for one entity, its overrides laid in."""
-
-    quote_to_subscription: ElapsedLeg
-    invoice_to_posting: ElapsedLeg
-    invoice_to_payment: DueDateLeg
-    payment_to_application: ElapsedLeg
-
-
 class Assessment(NamedTuple):
     """What all controls say of a case. `is_settled`: none that policy wants assessed was left open or failed."""
 
@@ -279,24 +190,6 @@ class Assessment(NamedTuple):
     breaks: tuple[Break, ...]
     exposure_minor: int
     is_settled: bool
-
-
-class EntityTerms(dict[str, EntityHops]):
-    """By entity, each worked out when first asked for."""
-
-    def __init__(self, hops: Hops) -> None:
-        self._hops = hops
-
-    def __missing__(self, entity: str) -> EntityHops:
-        resolved = EntityHops(
-            _elapsed_leg(self._hops.quote_to_subscription, entity),
-            _elapsed_leg(self._hops.invoice_to_posting, entity),
-            _due_date_leg(self._hops.invoice_to_payment, entity),
-            _elapsed_leg(self._hops.payment_to_application, entity),
-        )
-        if len(self) < MAX_ENTITIES:  # entities come from records: what they name is not kept without end
-            self[entity] = resolved
-        return resolved
 
 
 class Expectations(dict[str, Expectation]):
@@ -310,7 +203,7 @@ class Terms:
     """Policy resolved for one entity or system, each worked out once."""
 
     def __init__(self, policy: Policy) -> None:
-        self.hops = EntityTerms(policy.hops)
+        self.hops = EntityTerms(policy.hops, policy.calendars)
         self.expect = Expectations(policy.expect)
         self.accounts: dict[str, frozenset[str]] = {
             kind: frozenset(roles) for kind, roles in policy.accounts if roles is not None
@@ -339,23 +232,6 @@ def load(text: str | None = None) -> Policy:
         return Policy.model_validate_json(json.dumps(merged, default=str))  # JSON: lists are tuples there, still strict
     except ValidationError as error:
         raise PolicyError("; ".join(_explain(item, text) for item in error.errors(include_url=False))) from None
-
-
-def _elapsed_leg(general: ElapsedHop, entity: str) -> ElapsedLeg:
-    hop = _overridden(general, general.entities.get(entity))
-    return ElapsedLeg(hop.target_s, hop.target, hop.missing_after, hop.late_is_break, hop.awaits)
-
-
-def _due_date_leg(general: DueDateHop, entity: str) -> DueDateLeg:
-    hop = _overridden(general, general.entities.get(entity))
-    return DueDateLeg(hop.terms, hop.missing_after, hop.late_is_break, hop.awaits)
-
-
-def _overridden(general: H, override: Section | None) -> H:
-    if override is None:
-        return general
-    changes = override.model_dump(exclude_none=True)
-    return type(general).model_validate(general.model_dump() | changes | {"entities": {}})
 
 
 def _laid_over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Result = Literal["pass", "fail", "not_applicable", "not_assessed"]
 HopState = Literal["waiting", "late", "missing", "met", "met_late", "not_expected", "unproven"]
 HopName = Literal[
     "quote_to_subscription", "subscription_to_invoice", "invoice_to_posting", "invoice_to_payment",
-    "payment_to_application",
+    "payment_to_application", "payment_to_payout", "payout_to_bank",
 ]  # fmt: skip
 Owner = Literal["finance", "platform", "integration", "crm"]
 Severity = Literal["high", "medium", "low"]

@@ -17,8 +17,9 @@ from matching.case import Case
 from matching.clock import Clock
 from matching.documents import moment
 from matching.ledger import Cause, Conversion, Ledger
-from matching.policy import EntityHops, Expectation, Policy
+from matching.policy import Expectation, Policy
 from matching.settlement import Settlement, settlement_of
+from matching.terms import EntityHops
 from matching.verdict import Hop
 
 NOTHING: tuple[Event, ...] = ()
@@ -99,7 +100,7 @@ class View:
 
     def target_passes_at(self, since: datetime) -> datetime:
         """When the ledger should have followed a change of the document."""
-        return since + self.terms.invoice_to_posting.target
+        return self.terms.invoice_to_posting.due_at(since)
 
     @property
     def expects_posting(self) -> bool:

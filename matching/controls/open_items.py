@@ -52,7 +52,8 @@ def _of_ledger(view: View, ledger: Ledger, settling: list[Any]) -> Answer:
         return _PASS if abs(relieved - applied) <= tolerance_minor else _IN_PART
     last = max(map(moment, (*settling, *settlement.payments, *settlement.applications)))
     terms = view.terms.payment_to_application
-    if view.clock.before(last + terms.target) or view.clock.is_behind(terms.awaits, last + terms.target):
+    due_at = terms.due_at(last)
+    if view.clock.before(due_at) or view.clock.is_behind(terms.awaits, due_at):
         return _WAITING
     if is_written_off_wrong:
         return _differs(

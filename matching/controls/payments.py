@@ -237,7 +237,7 @@ def _receipt_applied(view: View) -> Answer:
     if is_ambiguous(view):
         return _RECEIPT_AMBIGUOUS
     terms = view.terms.payment_to_application
-    missing_at = settlement.first_received_at() + terms.missing_after
+    missing_at = terms.missing_at(settlement.first_received_at())
     if view.clock.before(missing_at) or view.clock.is_behind(terms.awaits, missing_at):
         return _RECEIPT_WAITING
     currency = settlement.payments[0].data.currency

@@ -222,7 +222,8 @@ def _held_against_books(view: View, lines: Sequence[Any], booked_minor: int) -> 
         return _FEE_PASS
     last = max(moment(event) for event in (*view.postings, *lines))
     terms = view.terms.invoice_to_posting
-    if view.clock.before(last + terms.target) or view.clock.is_behind(terms.awaits, last + terms.target):
+    due_at = terms.due_at(last)
+    if view.clock.before(due_at) or view.clock.is_behind(terms.awaits, due_at):
         return _FEE_WAITING
     currency = lines[0].data.currency
     return failed(

@@ -50,7 +50,7 @@ def misapplied(view: View) -> Answer:
 def may_be_undone(view: View, since: datetime) -> bool:
     """Whether the ledger may still follow what happened at `since`."""
     terms = view.terms.payment_to_application
-    ends_at = since + terms.target
+    ends_at = terms.due_at(since)
     return view.clock.before(ends_at) or view.clock.is_behind(terms.awaits, ends_at)
 
 

@@ -137,7 +137,7 @@ def _is_in_base_alone(batch: Batch) -> bool:
 def _may_still_come(view: View, variance_minor: int, last: datetime) -> bool:
     if variance_minor < 0:
         terms = view.terms.invoice_to_posting
-        ends_at, awaits = last + terms.target, terms.awaits
+        ends_at, awaits = terms.due_at(last), terms.awaits
     else:
         grace = view.policy.grace
         ends_at, awaits = last + grace.duration, grace.awaits
@@ -221,7 +221,7 @@ def missing_journal(view: View) -> Answer:
         return _MISSING_NONE
     terms = view.terms.invoice_to_posting
     last = max(moment(fact) for fact in (*batch.members, *batch.postings))
-    state = view.clock.open_state(last + terms.target, last + terms.missing_after, terms.awaits)
+    state = view.clock.open_state(terms.due_at(last), terms.missing_at(last), terms.awaits)
     if state != "missing":
         return _MISSING_UNPROVEN if state == "unproven" else _MISSING_WAITING
     (currency, _), total_minor = max(batch.expected.items(), key=lambda item: (abs(item[1]), item[0]))

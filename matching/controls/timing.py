@@ -38,7 +38,7 @@ def _late(view: View, hop: Hop) -> Failure:
         view, "sla", "sla", reason, expected=f"{major(waiting_minor, view.currency)} by {leg} within {hop.target_s} s",
         actual="not arrived", amounts=(hop.name, waiting_minor), variance_minor=waiting_minor,
         failure=refused.data.failure if refused is not None else None,
-        evidence=(view.document, *([refused] if refused is not None else [])),
+        evidence=(view.document or view.facts[0], *([refused] if refused is not None else [])),
     )  # fmt: skip
 
 

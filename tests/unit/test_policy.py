@@ -23,7 +23,7 @@ def test_the_three_business_slas_are_the_defaults() -> None:
     }
     assert all(getattr(hops, name).late_is_break for name in slas)
     payment = hops.invoice_to_payment
-    assert (payment.terms.days, payment.missing_after.days, payment.late_is_break) == (30, 30, False)
+    assert (payment.terms_days, payment.missing_after.days, payment.late_is_break) == (30, 30, False)
 
 
 def test_a_file_of_ones_own_says_only_what_differs() -> None:
@@ -38,7 +38,7 @@ def test_an_entity_has_its_own_clock_and_the_others_keep_theirs() -> None:
     own, other = (policy.terms.hops[entity].invoice_to_posting for entity in ("acme-de", "acme-us"))
     assert (own.target_s, own.awaits, own.late_is_break) == (86_400, "sap", True)
     assert (other.target_s, other.awaits) == (900, "erp")
-    assert [policy.terms.hops[entity].invoice_to_payment.terms.days for entity in ("acme-de", "acme-us")] == [14, 30]
+    assert [policy.terms.hops[entity].invoice_to_payment.terms_days for entity in ("acme-de", "acme-us")] == [14, 30]
 
 
 def test_a_hop_that_awaits_a_feed_nobody_describes_is_refused() -> None:
