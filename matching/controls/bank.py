@@ -14,6 +14,7 @@ from matching.case import ALLOCATION
 from matching.controls.payouts import signed_minor
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
+from matching.matches import choices_among
 from matching.view import View
 
 _PASS = passed("bank", "the bank says what the books say")
@@ -86,7 +87,7 @@ def _counterparts(view: View, lines: Sequence[Any]) -> Answer:
     """Where policy expects it of this system: each line is a payout, or has been matched."""
     if not view.expect.counterpart:
         return _PASS
-    matched = {match.data.payment_id for match in view.of("match.made")}
+    matched = choices_among(view.facts).holds
     alone = [
         line for line in lines
         if line.data.amount_minor and line.data.payout_key is None and line.data.document_id not in matched

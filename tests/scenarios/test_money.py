@@ -1,13 +1,18 @@
 """Receipts, refunds, disputes, payouts and the bank: does money go where it belongs, once, and in full?"""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from benchmarks import many
+from canonical import records
 from canonical.events import Event
 from canonical.ids import account_key
 from matching.effects import as_event, effects
 from matching.policy import load
+from matching.verdict import decode
+from streams.batch import reconcile
 from tests.scenarios.books import INVOICE, Row, applied, case_of, check, invoice, payment, posting, tell
 
 RECEIPT, CREDIT, PAYOUT = "receipt:acme-us:bank:py_1", "credit:acme-us:billing:CN-1", "payout:acme-us:stripe:po_1"
@@ -293,3 +298,16 @@ ROWS = (*RECEIPTS, *REFUNDS, *DISPUTES, *PAYOUTS, *BANK)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_money(row: Row) -> None:
     check(row)
+
+
+@pytest.mark.parametrize("made", [many.payout, many.receipt], ids=["a payout of charges", "a receipt of invoices"])
+def test_a_case_made_of_10_000_is_right_and_so_are_its_parts(made: Callable[[int, int], Iterator[Event]]) -> None:
+    lines = [records.encode(event) for event in made(10_000, 10_000)]
+    verdicts = [decode(raw) for raw in reconcile(lines, load(None), many.LATE)]
+    assert ({verdict.outcome for verdict in verdicts}, len(verdicts)) == ({"ok"}, 10_001)
+    short = [records.encode(event) for event in made(1_000, 999)]
+    broken = [verdict for verdict in map(decode, reconcile(short, load(None), many.LATE)) if verdict.breaks]
+    part_minor = many.PART_MINOR - (many.FEE_MINOR if made is many.payout else 0)
+    assert [(found.variance_minor, len(verdict.breaks)) for verdict in broken for found in verdict.breaks] == [
+        (part_minor, 1)
+    ]
