@@ -47,6 +47,23 @@ def amount_of(row: Fields, name: str, currency: str, *, is_rounded: bool = False
         row.refuse(f"{name}: {error}")
 
 
+def major_of(row: Fields, name: str, currency: str, *, is_rounded: bool = False) -> int:
+    """A JSON number (or decimal text) of major units. A fraction of a minor unit is refused unless `is_rounded`."""
+    value = row.values.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return amount_of(row, name, currency, is_rounded=is_rounded)
+    try:
+        return to_minor(_whole(Decimal(value), currency, is_rounded) if is_sane(value) else value, currency)
+    except MoneyError as error:
+        row.refuse(f"{name}: {error}")
+
+
+def is_sane(value: int | Decimal) -> bool:
+    """Within what quantizing can hold; any other number leaves 64 bits anyway."""
+    number = Decimal(value)
+    return number.is_finite() and abs(number.adjusted()) < 100
+
+
 def _whole(amount: Decimal, currency: str, is_rounded: bool) -> Decimal:
     whole = amount.quantize(Decimal(1).scaleb(-exponent(currency)), ROUND_HALF_UP, _EXACT)
     return whole if is_rounded or abs(amount - whole) < _FLOAT_NOISE else amount

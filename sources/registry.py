@@ -27,6 +27,7 @@ from sources import (
     document_flow,
     hubspot_tables,
     joined,
+    quickbooks,
     receivables_csv,
     records,
     salesforce_tables,
@@ -91,6 +92,7 @@ SOURCES: dict[str, Source] = {
         _source("xero_tables", records.read_xero_tables, xero_tables.map_record, xero_tables.key),
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
         _source("chargebee", records.read_chargebee, chargebee.map_record, chargebee.key),
+        _source("quickbooks", records.read_json, quickbooks.map_record, quickbooks.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source(

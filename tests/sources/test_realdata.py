@@ -239,6 +239,31 @@ def test_every_row_of_every_table_is_an_event_or_says_why_not(source: str, folde
     assert not [o for o in found if isinstance(o, Rejected) and ("cannot read" in o.reason or "unknown" in o.reason)]
 
 
+def test_every_quickbooks_record_is_an_event_or_says_why_not() -> None:
+    """Totals by stream, and what payments leave unapplied, counted over the file itself."""
+    found = outcomes("quickbooks", "quickbooks")
+    lines = [json.loads(line) for line in (DATA / "quickbooks/records.jsonl").read_text().splitlines()]
+    streams = Counter(line["stream"] for line in lines)
+    events = [event for outcome in found if isinstance(outcome, Mapped) for event in outcome.events]
+    types = Counter(event.type for event in events)
+    assert types["invoice.issued"] == streams["invoices"] + streams["bills"] + streams["sales_receipts"] == 14
+    assert types["payment.received"] == streams["payments"] + streams["bill_payments"] + streams["sales_receipts"] == 14
+    assert len(found) == len(lines) == 85
+    assert Counter(outcome.failure for outcome in found if isinstance(outcome, Rejected)) == {"policy": 47}
+    stated = sum(
+        Decimal(str(line["data"]["TotalAmt"]))
+        for line in lines
+        if line["stream"] in ("invoices", "bills", "sales_receipts")
+    )
+    assert sum(event.data.total_minor for event in events if event.type == "invoice.issued") == stated * 100
+    for line in (line["data"] for line in lines if line["stream"] == "payments"):
+        (received,) = [
+            event for event in events if event.type == "payment.received" and event.data.document_id == line["Id"]
+        ]
+        rest = received.data.amount_minor - sum(part.amount_minor for part in received.data.allocations or ())
+        assert rest == Decimal(str(line["UnappliedAmt"])) * 100
+
+
 # --- Bank statements against the oracles beside them --------------------------------------------------------------------
 
 
