@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from canonical.events import EARLIEST, Parties
@@ -40,7 +40,7 @@ def item_of(case: Case, policy: Policy) -> Item | None:
     issued_on = data.accounting_date or view.issued.time.date()
     return Item(
         case.key, data.entity, data.direction, data.currency, open_minor, issued_on,
-        data.due_date or issued_on + view.terms.invoice_to_payment.terms, data.number,
+        data.due_date or issued_on + timedelta(days=view.terms.invoice_to_payment.terms_days), data.number,
         (data.document_id, *(ref.value for ref in data.refs or ())), _customers(data.customer),
         tuple(sorted(applied)), base_currency, base_minor,
     )  # fmt: skip
