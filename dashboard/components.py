@@ -24,6 +24,7 @@ PAGES = {
     "": "app_pages/overview.py",
     "breaks": "app_pages/breaks.py",
     "case": "app_pages/case.py",
+    "close": "app_pages/close.py",
     "operations": "app_pages/operations.py",
 }
 WINDOWS_S = {"24 h": 86_400, "7 days": 7 * 86_400, "30 days": 30 * 86_400, "All": 0}
@@ -42,7 +43,7 @@ def frame(current: str) -> None:
 
 def _tabs(current: str) -> None:
     shown = "breaks" if current == "case" else current
-    names = (("", "Overview"), ("breaks", "Breaks"), ("operations", "Operations"))
+    names = (("", "Overview"), ("breaks", "Breaks"), ("close", "Close"), ("operations", "Operations"))
     tabs = markup.join(
         fill(
             '<a href="{}" class="{}">{}</a>',

@@ -357,3 +357,51 @@ FROM
 )
 ORDER BY minute
 """)
+
+# The last tie-out of every period, the latest period first.
+PERIODS = Question("""
+SELECT
+    t.entity AS entity, t.ledger AS ledger, t.period AS period, t.state AS state, t.made_at AS made_at, t.base_currency AS base_currency,
+    t.known_until AS known_until, t.signed_at AS signed_at, t.signed_by AS signed_by, t.reviewed_by AS reviewed_by, t.signed_state AS signed_state,
+    t.signed_known_until AS signed_known_until, t.signed_policy AS signed_policy, t.signed_code AS signed_code, t.signed_digest AS signed_digest,
+    t.signed_comment AS signed_comment, t.signed_case AS signed_case, t.not_kept AS not_kept, t.starts AS starts, t.ends AS ends,
+    b.lines AS lines, b.post_close AS post_close, b.missing AS missing
+FROM tie_outs AS t FINAL
+LEFT JOIN
+(
+    SELECT entity, ledger, period, sum(lines) AS lines, sum(post_close) AS post_close, sum(length(missing)) AS missing
+    FROM tie_out_balances GROUP BY entity, ledger, period
+) AS b USING (entity, ledger, period)
+ORDER BY ends DESC, entity, ledger
+LIMIT {most:UInt32}
+""")
+
+_OF_PERIOD = "entity = {entity:String} AND ledger = {ledger:String} AND period = {period:String}"
+
+BALANCES_OF_PERIOD = Question(f"SELECT * FROM tie_out_balances WHERE {_OF_PERIOD} ORDER BY place")
+
+# Each currency's movements, and under an empty currency those of all of them in the ledger's.
+MOVEMENTS_OF_PERIOD = Question(f"""
+SELECT
+    position, currency, kind, any(base_currency) AS base_currency,
+    if(grouping(currency) = 1, NULL, any(documents_minor)) AS documents_minor,
+    if(grouping(currency) = 1, NULL, any(ledger_minor)) AS ledger_minor,
+    sum(toInt128(documents_base_minor)) AS documents_base_minor,
+    sum(toInt128(ledger_base_minor)) AS ledger_base_minor,
+    ledger_base_minor - documents_base_minor AS difference_minor,
+    max(place + if(kind = 'closing', 100, 0)) AS at
+FROM tie_out_rows
+WHERE {_OF_PERIOD}
+GROUP BY GROUPING SETS ((position, currency, kind), (position, kind))
+ORDER BY position, currency = '', currency, at
+""")
+
+LINES_OF_PERIOD = Question(f"""
+SELECT * FROM tie_out_lines WHERE {_OF_PERIOD} ORDER BY position, place
+""")
+
+ACCOUNTS_OF_PERIOD = Question(f"SELECT * FROM tie_out_accounts WHERE {_OF_PERIOD} ORDER BY position, account")
+
+POST_CLOSE_OF_PERIOD = Question(f"""
+SELECT * FROM tie_out_post_close WHERE {_OF_PERIOD} ORDER BY greatest(abs(ledger_minor), abs(documents_minor)) DESC, known_at, case_key
+""")

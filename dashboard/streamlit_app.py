@@ -6,7 +6,7 @@ from dashboard import components, theme
 
 st.set_page_config(page_icon=theme.icon(), layout="wide", initial_sidebar_state="collapsed")
 
-titles = {"": "Overview", "breaks": "Breaks", "case": "Case", "operations": "Operations"}
+titles = {"": "Overview", "breaks": "Breaks", "case": "Case", "close": "Close", "operations": "Operations"}
 page = st.navigation(
     [
         st.Page(script, title=f"{titles[path]} · tieout", url_path=path or "overview", default=not path)

@@ -5,12 +5,21 @@
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from clickhouse_connect.driver.client import Client
+
+from canonical import records, structs
+from matching.policy import load
+from matching.tieout.basis import Basis, period_of
+from matching.tieout.close import Signature, sign
+from sinks.tieouts import TieOutStore
+from streams.tie_outs import Facts, store_row, tie_out
+from tests.scenarios import books
 
 TOPICS = ("orders", "invoices", "postings", "payments")
 HOSTILE = '<img src=x onerror="console.error(1)"><script>console.error(2)</script>'
@@ -260,6 +269,29 @@ def fill(client: Client, now: datetime) -> list[Case]:
     write_sources(client, now)
     write_dead_letters(client, now)
     return cases
+
+
+def write_tie_outs(client: Client, now: datetime) -> None:
+    """March 2026 of acme-us, signed on 3 April with an entry after it, and May, which ties out."""
+    late = books.posting(
+        "20", "40d", document="je_late", case="invoice:acme-us:billing:INV-9", accounting_date="2026-03-31"
+    )
+    march = [
+        books.invoice("100"),
+        books.posting("90"),
+        books.invoice("50", document="in_9", number=HOSTILE, case="invoice:acme-us:billing:INV-1009"),
+    ]
+    store = TieOutStore(client)
+    signed: list[Any] = []
+    for month, facts in (("2026-03", march), ("2026-03", [*march, late]), ("2026-05", [*march, late])):
+        cases = defaultdict(list)
+        for fact in facts:
+            cases[fact.correlationid].append(fact)
+        known = Facts({"main": "USD"}, signed, iter(cases.items()), [])
+        done = tie_out(known, Basis("acme-us", "main", period_of(month)), load())
+        signature = Signature("Ada Byron", "Grace Hopper", "one open item", books.after("33d"), "p1", "1.0", ())
+        signed = signed or [structs.decode(records.encode(sign(done.made, signature)))]
+        store.write_tie_out(store_row(done, now))
 
 
 def write_sources(client: Client, now: datetime) -> None:

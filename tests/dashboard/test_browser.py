@@ -102,6 +102,7 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     cases.fill(client, datetime.now(UTC))
     cases.write_cases(client, cases.many_breaks(datetime.now(UTC), 60), first_seq=1000)
     cases.write_undrawable(client, datetime.now(UTC))
+    cases.write_tie_outs(client, datetime.now(UTC))
     dashboard = Dashboard(store.url, folder / "dashboard.log")
     yield dashboard
     dashboard.stop()
@@ -183,6 +184,7 @@ def shown(page: Page, text: str) -> None:
         ("/", "Money by entity and currency"),
         ("/breaks", "Open breaks"),
         ("/operations", "Dead letters"),
+        ("/close?period=2026-03", "After the close was signed"),
         ("/case?key=invoice:acme-us:billing:INV-1005", "Timeline across the systems"),
     ],
 )
@@ -488,3 +490,41 @@ def test_case_shows_the_dead_letters_that_were_replayed_into_it(company: Dashboa
     visit.page.goto(f"{company.url}/case?key=invoice:acme-us:billing:INV-1005")
     shown(visit.page, "How the verdict changed")
     assert visit.page.get_by_text("Dead letters replayed into this case").count() == 0
+
+
+def test_a_close_shows_its_differences_by_name_and_links_to_their_cases(
+    company: Dashboard, visit: Visit, picture
+) -> None:
+    visit.page.goto(f"{company.url}/close?entity=acme-us&ledger=main&period=2026-03")
+    shown(visit.page, "Ada Byron")
+    shown(visit.page, "Grace Hopper")
+    receivables = visit.page.locator(".panel", has=visit.page.get_by_role("heading", name="Receivables"))
+    bridge = receivables.get_by_role("table", name="Bridge")
+    rows = [row.split("\t") for row in bridge.locator("tbody tr").all_inner_texts()]
+    assert [(row[0], row[1].removesuffix("USD").strip()) for row in rows] == [
+        ("Documents", "150.00"), ("Not posted", "−50.00"), ("No document", "20.00"), ("Amount differs", "−10.00"),
+        ("Ledger", "110.00"), ("Reported", "not reported"),
+    ]  # fmt: skip
+    expect(receivables).to_contain_text("the ledger reported no balance as of 2026-03-31")
+    late = visit.page.get_by_role("table", name="After the close").locator("tbody tr")
+    expect(late).to_have_count(1)
+    expect(late).to_contain_text("20.00")
+    picture(visit.page, "close")
+    bridge.get_by_role("link", name="INV-1", exact=True).click()
+    expect(visit.page).to_have_url(re.compile("/case\\?key=invoice%3Aacme-us%3Abilling%3AINV-1$"))
+
+
+def test_a_roll_forward_opens_and_stays_open(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/close?period=2026-03")
+    visit.page.locator("details.rolled summary").first.click()
+    rolled = visit.page.get_by_role("table", name="Roll-forward").first
+    expect(rolled).to_contain_text("Closing")
+    visit.page.wait_for_timeout(5_000)  # two refreshes must not close what the reader opened
+    expect(rolled).to_be_visible()
+
+
+def test_a_period_that_nobody_tied_out_says_what_to_run(company: Dashboard, visit: Visit) -> None:
+    visit.page.goto(f"{company.url}/close?period=1999-01")
+    shown(visit.page, "No tie-out of that period is kept.")
+    visit.page.get_by_role("link", name="2026-05").click()
+    shown(visit.page, "Not signed")
