@@ -107,8 +107,14 @@ def nothing_yet(has_others: bool) -> Html:
 
 
 def periods_panel(periods: Sequence[Row], chosen: Row | None) -> Html:
-    rows = [(period_link(row, row is chosen), state_chip(STATES, row["state"]), signed_mark(row)) for row in periods]
-    return panel("Periods", table((Column("Period"), Column("State"), Column("Signed", "wide")), rows, label="Periods"))
+    rows = [
+        (
+            period_link(row, row is chosen),
+            fill("{}<small>{}</small>", state_chip(STATES, row["state"]), signed_mark(row)),
+        )
+        for row in periods
+    ]
+    return panel("Periods", table((Column("Period"), Column("State", "wide")), rows, label="Periods"))
 
 
 def period_link(row: Row, is_chosen: bool) -> Html:
@@ -123,11 +129,11 @@ def period_link(row: Row, is_chosen: bool) -> Html:
     )
 
 
-def signed_mark(row: Row) -> Html:
+def signed_mark(row: Row) -> str:
     if row["signed_at"] is None:
-        return fill('<span class="quiet">{}</span>', "open")
-    late = fill("<small>{}</small>", f"{row['post_close']:,} after it") if row["post_close"] else ""
-    return fill("{}{}", row["signed_by"], late)
+        return "not signed"
+    late = f", {row['post_close']:,} after" if row["post_close"] else ""
+    return f"{row['signed_by']}{late}"
 
 
 def header(chosen: Row) -> Html:
@@ -190,17 +196,16 @@ def post_close_panel(rows: Sequence[Row], chosen: Row) -> Html:
     base = chosen["base_currency"]
     columns = (
         Column("Document"), Column("Balance"), Column("For"), Column("Known since", "number"), Column("Ledger", "number"),
-        Column("Documents", "number"), Column("", "wide"),
+        Column("Documents", "number"),
     )  # fmt: skip
     cells = [
         (
-            case_link(named([row["documents"][0]]), row["case_key"]),
+            fill("{}<small>{}</small>", case_link(row["documents"][0], row["case_key"]), named(row["documents"][1:])),
             POSITIONS[row["position"]],
             row["day"],
             moment(row["known_at"], zone(), seconds=False),
             money(row["ledger_minor"], base),
             money(row["documents_minor"], base),
-            fill('<span class="quiet">{}</span>', named(row["documents"][1:])),
         )
         for row in rows
     ]
