@@ -79,9 +79,7 @@ READ_SETTINGS = {
     "max_query_size": LOOKUP_KEYS * 1024,
 }
 
-_STUB_COLUMNS = (
-    "case_key, toUnixTimestamp64Milli(first_seen), toUnixTimestamp64Micro(next_deadline), outcome, digest, facts"
-)
+_STUB_COLUMNS = "case_key, toUnixTimestamp64Milli(first_seen), toUnixTimestamp64Micro(next_deadline), outcome, digest, facts, epoch, revision"
 
 Result = TypeVar("Result")
 
@@ -118,14 +116,14 @@ class Store:
 
     # Epochs (rule E2)
 
-    def claim(self, partition: int, worker: str) -> int:
-        """A new epoch of `partition`, higher than every stored one and `worker`'s alone.
+    def claim(self, partition: int, worker: str, known: int = 0) -> int:
+        """A new epoch of `partition`, higher than every stored one and than `known`, and `worker`'s alone.
 
         `worker` names one life of one process. Two workers may insert the same number; each reads back after its
         insert, so at least the later one sees both and goes higher, by its rank so that they do not meet again. Somebody
         may be higher already: then `holders` says so, and the flush of this claim will not commit.
         """
-        epoch = self.highest_epochs([partition])[partition] + 1
+        epoch = max(self.highest_epochs([partition])[partition], known) + 1
         for _ in range(CLAIM_ATTEMPTS):
             self._insert("epochs", ("partition", "epoch", "worker"), native.block(1, [
                 ("partition", "UInt32", native.uint32([partition])),
@@ -229,6 +227,14 @@ class Store:
             for *stub, raw in self._query(query, column_formats={"raw": "bytes"}):
                 found[stub[0]] = _stub(*stub), raw
         return found
+
+    def untold(self, partition: int, revision: int) -> list[str]:
+        """Cases of a partition that have a verdict beyond `revision`."""
+        query = (
+            f"SELECT DISTINCT case_key FROM verdicts WHERE partition = {int(partition)} AND revision > {int(revision)} "
+            "ORDER BY case_key"
+        )
+        return [key for (key,) in self._query(query)]
 
     def positions(self, partition: int) -> dict[str, PositionRow]:
         """How far each topic's `partition` is stored, by topic."""
@@ -385,11 +391,9 @@ def key_hash(case_key: str) -> int:
     return int.from_bytes(md5(case_key.encode(), usedforsecurity=False).digest()[:8], "big")
 
 
-def _stub(
-    case_key: str, first_seen_ms: int, next_deadline_us: int | None, outcome: str, digest: int, facts: int
-) -> Stub:
+def _stub(case_key: str, first_seen_ms: int, next_deadline_us: int | None, *rest: Any) -> Stub:
     deadline = None if next_deadline_us is None else native.from_micros(next_deadline_us)
-    return Stub(case_key, native.from_micros(first_seen_ms * 1000), deadline, outcome, digest, facts)
+    return Stub(case_key, native.from_micros(first_seen_ms * 1000), deadline, *rest)
 
 
 def _slices(rows: Sequence[Result]) -> Iterator[Sequence[Result]]:

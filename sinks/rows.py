@@ -56,7 +56,7 @@ class VerdictRow(NamedTuple):
 
 
 class Stub(NamedTuple):
-    """What a worker's cache must know of a case without its facts."""
+    """What a worker's cache must know of a case without its facts. `epoch`: whose verdict it is; `revision`: which."""
 
     case_key: str
     first_seen: datetime
@@ -64,6 +64,8 @@ class Stub(NamedTuple):
     outcome: str
     digest: int
     facts: int
+    epoch: int
+    revision: int
 
 
 class PositionRow(NamedTuple):

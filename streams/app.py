@@ -25,7 +25,7 @@ from yarl import URL
 from matching.policy import load
 from sinks.client import Store, StoreUnavailable, connect
 from streams import metrics, tracing
-from streams.ports import Contact, Outbound, TopicPartition
+from streams.ports import Contact, Mark, Outbound, TopicPartition
 from streams.publisher import Publisher
 from streams.settings import Settings
 from streams.topics import ids
@@ -40,7 +40,7 @@ STORE_PATIENCE_S = 2.0  # of one call; the worker itself repeats it, and looks w
 LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset(
-    ("open_now", "holders", "facts_of", "verdicts_of", "known", "deadlines", "awaiting", "judged_otherwise", "positions", "progress",
+    ("open_now", "holders", "untold", "facts_of", "verdicts_of", "known", "deadlines", "awaiting", "judged_otherwise", "positions", "progress",
      "known_letters")
 )  # fmt: skip
 
@@ -53,9 +53,9 @@ class KafkaBroker:
         self._publisher = publisher
         self._bootstrap = bootstrap
 
-    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]:
-        found = await self._app.consumer.committed([TP(*tp) for tp in partitions])
-        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, Mark | None]:
+        found = await self._app.consumer.marks([TP(*tp) for tp in partitions])
+        return {(tp.topic, tp.partition): mark for tp, mark in found.items()}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         found = await self._app.consumer.end_offsets([TP(*tp) for tp in partitions])
@@ -71,8 +71,8 @@ class KafkaBroker:
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
         return await asyncio.to_thread(self._publisher.partition_counts, list(topics))
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], generation: int) -> None:
-        await self._app.consumer.commit_in_generation({TP(*tp): offset for tp, offset in offsets.items()}, generation)
+    async def commit(self, marks: Mapping[TopicPartition, Mark], generation: int) -> None:
+        await self._app.consumer.commit_in_generation({TP(*tp): mark for tp, mark in marks.items()}, generation)
 
     async def publish(self, messages: Sequence[Outbound]) -> None:
         await self._publisher.publish(messages)

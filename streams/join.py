@@ -7,7 +7,8 @@
 - `case.touched` is no fact: it says that somebody has written facts of a case into the store (rule E12).
 - What a case means for others (rule E6) is told with its verdict's revision: all of it the first time after the case was
   loaded, then what has changed. A flush publishes it before the commit, so a crash tells it again.
-- A break that opens or closes becomes a message whose id says just that (rule E13).
+- When a case's breaks open or close, a message tells all that stand of it, under its verdict's revision (rule E13). Where
+  an earlier owner may have told others, it is told again: of one case the message of the highest revision holds.
 """
 
 from datetime import datetime
@@ -24,9 +25,9 @@ from matching.case import Case
 from matching.effects import as_event, effects
 from matching.judge import Progress, judge
 from matching.policy import Policy
-from matching.verdict import Verdict, open_breaks, parts
+from matching.verdict import Break, Verdict, open_breaks, parts
 from sinks.rows import Stub, VerdictRow
-from streams.memory import NOTHING_TOLD, Entry, Partition
+from streams.memory import NO_BREAKS, NOTHING_TOLD, Entry, Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken, Outbound
 from streams.times import from_millis
@@ -114,7 +115,8 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     entry.first_seen = stub.first_seen
     entry.digest = stub.digest
     entry.next_deadline = stub.next_deadline
-    entry.open_breaks = open_breaks(verdict)
+    is_told = stub.revision <= partition.told_to or stub.epoch == partition.epoch
+    entry.told_breaks = open_breaks(verdict) if is_told else None
     partition.cases[stub.case_key] = entry
 
 
@@ -167,8 +169,13 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
         )
         judged.messages.extend(_effect_messages(entry, terms.policy, partition))
         partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)
+        breaks = (
+            frozenset((found.class_, found.fingerprint) for found in verdict.breaks) if verdict.breaks else NO_BREAKS
+        )
+        if breaks != entry.told_breaks or partition.tells_all:
+            judged.messages.append(_breaks_message(verdict, revision(partition.epoch, partition.seq), terms.link))
+            entry.told_breaks = breaks
         if changed:
-            judged.messages.extend(_break_messages(verdict, entry, terms.link))
             judged.verdicts.append(verdict)
             entry.digest = digest
     return judged
@@ -191,31 +198,24 @@ def revision(epoch: int, seq: int) -> int:
     return (epoch << SEQ_BITS) + seq
 
 
-def _break_messages(verdict: Verdict, entry: Entry, link: str) -> list[Outbound]:
-    now_open = {(found.class_, found.fingerprint): found for found in verdict.breaks}
-    before, entry.open_breaks = entry.open_breaks, frozenset(now_open)
-    messages = [
-        _break_message(verdict, identity, "open", found, link)
-        for identity, found in now_open.items()
-        if identity not in before
-    ]
-    messages.extend(
-        _break_message(verdict, identity, "closed", None, link) for identity in sorted(before - entry.open_breaks)
-    )
-    return messages
-
-
-def _break_message(verdict: Verdict, identity: tuple[str, str], state: str, found: Any, link: str) -> Outbound:
-    key, (break_class, fingerprint) = verdict.correlation_id, identity
-    message_id = blake2b(f"{key}|{break_class}|{fingerprint}|{state}".encode(), digest_size=16).hexdigest()
+def _breaks_message(verdict: Verdict, revision: int, link: str) -> Outbound:
+    """All breaks that stand of one case, none where it has none. The id says what is told, not when or by whom."""
+    key = verdict.correlation_id
+    identities = sorted(f"{found.class_}|{found.fingerprint}" for found in verdict.breaks)
+    message_id = blake2b("|".join((key, *identities)).encode(), digest_size=16).hexdigest()
     body = {
-        "id": message_id, "case": key, "class": break_class, "fingerprint": fingerprint, "state": state,
-        "entity": verdict.entity, "document": verdict.document, "owner": found.owner if found else None,
-        "severity": found.severity if found else None, "reason": found.reason if found else None,
-        "variance_minor": found.variance_minor if found else None, "currency": verdict.currency,
-        "exposure_minor": verdict.exposure_minor, "link": f"{link}/case?key={key}",
+        "id": message_id, "case": key, "revision": revision, "entity": verdict.entity, "document": verdict.document,
+        "currency": verdict.currency, "exposure_minor": verdict.exposure_minor, "link": f"{link}/case?key={key}",
+        "breaks": [_told(found) for found in verdict.breaks],
     }  # fmt: skip
     return Outbound(BREAKS, key.encode(), msgspec.json.encode(body), [("ce_id", message_id.encode())])
+
+
+def _told(found: Break) -> dict[str, Any]:
+    return {
+        "class": found.class_, "fingerprint": found.fingerprint, "owner": found.owner, "severity": found.severity,
+        "reason": found.reason, "variance_minor": found.variance_minor, "currency": found.currency,
+    }  # fmt: skip
 
 
 def _digest(raw: bytes) -> int:

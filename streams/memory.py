@@ -6,6 +6,8 @@
   cost one look-up.
 - `deadlines` holds the next ones alone, in a heap: all before `deadlines.until`, from which on the store is asked. Entries
   that no longer match their case are dropped when they are due.
+- What an earlier owner told of a case's breaks is known where its verdict lies below `told_to`. While `tells_all`, what
+  is read may have been read before, by a life whose verdicts the store has lost: then nothing told is known.
 - `awaited` says from when on a source's progress matters to some open case: which ones, the store is asked then.
 - Nothing here does I/O; who loads is told what is missing.
 """
@@ -86,13 +88,14 @@ class Deadlines:
         return heapq.heappop(self._heap) if self._heap and self._heap[0][0] <= now else None
 
 
+NO_BREAKS: frozenset[tuple[str, str]] = frozenset()
 NOTHING_TOLD: Mapping[tuple[str, str, str], Event] = {}
 
 
 class Entry:
     """A case and what the store holds of its verdict (`digest` 0: nothing yet)."""
 
-    __slots__ = ("case", "digest", "dirty", "first_seen", "next_deadline", "open_breaks", "told")
+    __slots__ = ("case", "digest", "dirty", "first_seen", "next_deadline", "told", "told_breaks")
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -100,7 +103,7 @@ class Entry:
         self.first_seen: datetime | None = None
         self.digest = 0
         self.next_deadline: datetime | None = None
-        self.open_breaks: frozenset[tuple[str, str]] = frozenset()
+        self.told_breaks: frozenset[tuple[str, str]] | None = NO_BREAKS  # None: somebody may have told of others
         self.told: Mapping[tuple[str, str, str], Event] = NOTHING_TOLD  # effects as told since the case was loaded
 
 
@@ -117,6 +120,8 @@ class Partition:
         self.known = Known()
         self.deadlines = Deadlines(deadlines_kept)
         self.awaited: dict[str, datetime] = {}
+        self.told_to = 0  # revision up to which breaks were told when the partition was claimed
+        self.tells_all = True  # whether every case that is judged tells its breaks, those told before too
         self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)
 
     def next_seq(self) -> int:

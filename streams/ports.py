@@ -39,8 +39,19 @@ class Contact(NamedTuple):
     at: datetime
 
 
+class Mark(NamedTuple):
+    """What the group keeps of a partition: where to read on, who committed that, and up to where anybody ever had read.
+
+    The last two outlive a store that is put back. 0 where whoever committed did not say.
+    """
+
+    offset: int
+    epoch: int = 0
+    read_before: int = 0
+
+
 class Broker(Protocol):
-    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]: ...
+    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, Mark | None]: ...
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]: ...
 
@@ -52,7 +63,7 @@ class Broker(Protocol):
 
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]: ...
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], generation: int) -> None:
+    async def commit(self, marks: Mapping[TopicPartition, Mark], generation: int) -> None:
         """Raises NotOwner where the group has moved on."""
 
     async def publish(self, messages: Sequence[Outbound]) -> None:

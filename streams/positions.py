@@ -28,13 +28,16 @@ BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
 
 
 class Start(NamedTuple):
-    """Where reading begins, and what an earlier life has left: see sinks.rows.PositionRow."""
+    """Where reading begins, and what earlier lives have left: see sinks.rows.PositionRow. They may have read up to
+    `read_before` (None: there were none) and told of it, whatever the store still knows.
+    """
 
     offset: int
     from_offset: int = 0
     topic_id: str = ""
     complete_to: datetime = BEGINNING
     appended_at: datetime = BEGINNING
+    read_before: int | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Input:
     moved_at: datetime
     appended_at: datetime
     committed_offset: int = 0
+    read_before: int = 0
 
     @property
     def lag(self) -> int:
@@ -68,9 +72,10 @@ class Positions:
         ends: Mapping[TopicPartition, int],
         clock: datetime = BEGINNING,
         latest: datetime = BEGINNING,
+        in_flight: int = 0,
     ) -> None:
-        """`latest`: the time judged with before."""
-        self.inputs = {tp: _input(start, ends.get(tp, 0), clock) for tp, start in starts.items()}
+        """`latest`: the time judged with before. `in_flight`: records that an earlier life may have read uncommitted."""
+        self.inputs = {tp: _input(start, ends.get(tp, 0), clock, in_flight) for tp, start in starts.items()}
         self._latest = min(latest, clock)
         self.changed = False
         self.resumed = clock  # since when reading is not held up by a flush
@@ -111,6 +116,11 @@ class Positions:
             if tp in self.inputs:
                 self.inputs[tp].committed_offset = offset
 
+    def reads_again(self, number: int) -> bool:
+        """Whether an earlier life may have read what is not yet committed of a partition's joined topics."""
+        joined = (read for (topic, partition), read in self.inputs.items() if partition == number and topic in JOINED)
+        return any(read.committed_offset < read.read_before for read in joined)
+
     def lag(self, tp: TopicPartition) -> int:
         return self.inputs[tp].lag if tp in self.inputs else 0
 
@@ -140,7 +150,8 @@ class Positions:
         return self._latest
 
 
-def _input(start: Start, end: int, clock: datetime) -> Input:
+def _input(start: Start, end: int, clock: datetime, in_flight: int) -> Input:
     complete_to = start.complete_to if end > start.offset else clock
     committed = start.offset  # an assignment begins with that
-    return Input(start.offset, start.from_offset, start.topic_id, end, complete_to, clock, start.appended_at, committed)
+    before = 0 if start.read_before is None else min(end, max(start.read_before, start.offset + in_flight))
+    return Input(start.offset, start.from_offset, start.topic_id, end, complete_to, clock, start.appended_at, committed, before)  # fmt: skip

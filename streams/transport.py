@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -22,7 +23,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.ports import Contact, NotOwner
+from streams.ports import Contact, Mark, NotOwner
 from streams.times import from_millis
 
 # Small, so that a backlog is read evenly over topics and the parts of a case come close together.
@@ -30,6 +31,7 @@ PARTITION_FETCH_BYTES = 512 * 1024
 # The broker answers a fetch when it has so much, or after `fetch_wait_s`: at 2,000 records/s a fetch for every few of them
 # took half a core of the broker's and a quarter of the worker's.
 FETCH_BYTES = 64 * 1024
+_SAYS = re.compile(r"epoch=(\d{1,18}) read_before=(\d{1,18})", re.ASCII)  # a commit's metadata
 IDLE_S = 0.25  # after so long without a record, look at what the broker has said
 
 
@@ -118,17 +120,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             check_crcs=True,
         )
 
-    async def commit_in_generation(self, offsets: Mapping[TP, int], generation: int) -> None:
+    async def commit_in_generation(self, marks: Mapping[TP, Mark], generation: int) -> None:
         """Raises NotOwner where the group has moved on, else whatever aiokafka raises."""
-        await self.call_thread(self._commit_raw, offsets, generation)
+        await self.call_thread(self._commit_raw, marks, generation)
 
-    async def _commit_raw(self, offsets: Mapping[TP, int], generation: int) -> None:
+    async def _commit_raw(self, marks: Mapping[TP, Mark], generation: int) -> None:
         consumer = self._ensure_consumer()
         if consumer._coordinator.generation != generation:  # aiokafka would commit under its new generation (rule E2)
             raise NotOwner(f"generation {generation} is over")
         try:
             await consumer.commit(
-                {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+                {TopicPartition(*tp): OffsetAndMetadata(mark.offset, _says(mark)) for tp, mark in marks.items()}
             )
         except (CommitFailedError, IllegalStateError) as error:
             raise NotOwner(str(error)) from error
@@ -144,13 +146,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 found[TP(*tp)] = Contact(delivered.get(TP(*tp), 0), state.position, end, from_millis(asked_at_ms))
         return found
 
-    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
-        return cast(dict[TP, int | None], await self.call_thread(self._committed, list(partitions)))
+    async def marks(self, partitions: Iterable[TP]) -> dict[TP, Mark | None]:
+        return cast(dict[TP, Mark | None], await self.call_thread(self._marks, list(partitions)))
 
-    async def _committed(self, partitions: list[TP]) -> dict[TP, int | None]:
-        consumer = self._ensure_consumer()
-        offsets = await asyncio.gather(*(consumer.committed(TopicPartition(*tp)) for tp in partitions))
-        return dict(zip(partitions, offsets, strict=True))
+    async def _marks(self, partitions: list[TP]) -> dict[TP, Mark | None]:
+        coordinator = self._ensure_consumer()._coordinator  # the consumer's own `committed` gives no metadata
+        found = await coordinator.fetch_committed_offsets([TopicPartition(*tp) for tp in partitions])
+        return {tp: _mark(found.get(TopicPartition(*tp))) for tp in partitions}
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
@@ -186,11 +188,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Faust's own commit is never used: the shell commits what it has flushed."""
         return False
 
-    async def commit_in_generation(self, offsets: Mapping[TP, int], generation: int) -> None:
-        await self._thread.commit_in_generation(offsets, generation)
+    async def commit_in_generation(self, marks: Mapping[TP, Mark], generation: int) -> None:
+        await self._thread.commit_in_generation(marks, generation)
 
-    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
-        return await self._thread.committed(partitions)
+    async def marks(self, partitions: Iterable[TP]) -> dict[TP, Mark | None]:
+        return await self._thread.marks(partitions)
 
     async def end_offsets(self, partitions: Iterable[TP]) -> dict[TP, int]:
         ends = await self._thread.highwaters(*(TopicPartition(*tp) for tp in partitions))
@@ -242,6 +244,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             tp.topic, tp.partition, first.offset, first.timestamp / 1000.0, first.timestamp_type, [], None, batch,
             None, 0, 0, TP(tp.topic, tp.partition), generation_id=generation,
         )  # fmt: skip
+
+
+def _mark(found: Any) -> Mark | None:
+    """Metadata of another make says nothing."""
+    if found is None:
+        return None
+    said = _SAYS.fullmatch(found.metadata)
+    return Mark(found.offset, *map(int, said.groups())) if said else Mark(found.offset)
+
+
+def _says(mark: Mark) -> str:
+    return f"epoch={mark.epoch} read_before={mark.read_before}"
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

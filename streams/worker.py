@@ -5,9 +5,9 @@ In order, and nothing else:
    was in memory, learn which cases exist, start reading at the lower of Kafka's and the store's position (E3). What the
    log has dropped before anybody read it is a gap, stored and told.
 2. `receive`: a batch's records become facts of cases (or dead letters, or canonical events); their cases are dirty.
-3. `flush`: facts, then outbound messages acknowledged, then verdicts, dead letters and what came of replays, positions,
-   then - if the epochs still are ours and the generation has not changed - the offsets are committed. One flush at a
-   time; reading goes on.
+3. `flush`: facts, verdicts, dead letters and what came of replays; then - if the epochs still are ours - outbound messages,
+   acknowledged; then positions; then - if they still are, and the generation has not changed - the offsets are committed.
+   One flush at a time; reading goes on. Verdicts beyond the stored positions are told again by the next owner.
 4. Deadlines make a case dirty when their time has come, nothing read lies before it, and what the case awaits is complete
    up to then; so does the progress of a source that was behind (E11), and another policy than a case was judged by (E16).
 5. `refresh_progress`: how far the sources are, from what all workers have stored; ours once we have read what came of it.
@@ -20,7 +20,7 @@ unexpected is raised to the caller, which ends the process without a commit.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
 from streams.intake import intake, is_heartbeat, outbound, traceparent
 from streams.memory import Known, Partition
-from streams.ports import Broker, Clock, Contact, InvariantBroken, NotOwner, Outbound, StoreCalls, TopicPartition
+from streams.ports import Broker, Clock, Contact, InvariantBroken, Mark, NotOwner, Outbound, StoreCalls, TopicPartition
 from streams.positions import BEGINNING, Input, Positions, Start
 from streams.settings import Settings
 from streams.times import from_millis
@@ -105,18 +105,22 @@ class Worker:
         check_joined(tps)
         claimed: dict[int, Partition] = {}
         numbers = sorted({number for _, number in tps})
+        marks = await self.broker.committed(tps)
         for number in numbers:
+            known = max((mark.epoch for tp, mark in marks.items() if mark and tp[1] == number), default=0)
             claimed[number] = Partition(
                 number,
-                await self._patiently("claim", number, self.settings.worker),
+                await self._patiently("claim", number, self.settings.worker, known),
                 self.policy.limits.facts_of,
                 max(1, self.settings.deadlines_kept // len(numbers)),
             )
+            claimed[number].tells_all = any(mark for tp, mark in marks.items() if tp[1] == number)
         stored = {number: await self._patiently("positions", number) for number in claimed}
         starts = await self._starts(tps, stored)
         try:
             if starts:  # more workers than partitions: nothing to confirm
-                await self.broker.commit({tp: start.offset for tp, start in starts.items()}, generation)
+                epochs = {number: partition.epoch for number, partition in claimed.items()}
+                await self.broker.commit({tp: _mark(epochs, tp, start) for tp, start in starts.items()}, generation)
         except NotOwner as reason:
             log.warning("claimed in generation %s, which is over: waiting for the next assignment", generation)
             self._passed = self.clock(), str(reason)
@@ -124,14 +128,14 @@ class Worker:
         self.partition_count = await self._partition_count()
         self._raw_counts = await self.broker.partition_counts(self.feeds.topics)
         for partition in claimed.values():
-            await self._learn(partition)
+            await self._learn(partition, stored[partition.number].values())
         ends = await self.broker.end_offsets(tps)
         if this != self._assignments:
             log.info("the assignment of generation %s was overtaken while it loaded", generation)
             return
         before = [row for rows in stored.values() for topic, row in rows.items() if topic in JOINED]
         latest = min((row.judged_to for row in before), default=BEGINNING)
-        self.positions = Positions(starts, ends, self.clock(), latest)
+        self.positions = Positions(starts, ends, self.clock(), latest, self.settings.pending_records)
         self.feeds = Feeds(self.policy.feeds, self.settings.sources, [row.proven for row in before])
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.partitions = claimed
@@ -146,25 +150,26 @@ class Worker:
 
         A topic that was made anew begins anew, whatever is stored of the one before.
         """
-        committed = await self.broker.committed(tps)
+        committed = await self.broker.committed(tps)  # after the claim: what an earlier owner still committed counts
         begins = await self.broker.start_offsets(tps)
         ids = await self.broker.topic_ids({topic for topic, _ in tps})
         starts: dict[TopicPartition, Start] = {}
         gaps: list[GapRow] = []
         for tp in tps:
             topic, number = tp
+            mark = committed.get(tp)
+            offset, read_before = (mark.offset, max(mark.offset, mark.read_before)) if mark else (0, None)
             row, topic_id, begin = stored[number].get(topic), ids.get(topic, ""), begins.get(tp, 0)
             if row is None or (row.topic_id and topic_id and row.topic_id != topic_id):
-                starts[tp] = Start(begin, begin, topic_id)
+                starts[tp] = Start(begin, begin, topic_id, read_before=read_before)
                 continue
-            done = min(committed.get(tp) or 0, row.next_offset)
+            done = min(offset, row.next_offset)
             is_gap = row.next_offset < begin
             if is_gap:
                 gaps.append(GapRow(topic, topic_id, number, row.next_offset, begin, self.settings.worker, self.clock()))
             complete_to = row.complete_to if done == row.next_offset else BEGINNING
-            starts[tp] = Start(
-                max(done, begin), begin if is_gap else row.from_offset, topic_id, complete_to, row.appended_at
-            )
+            from_offset = begin if is_gap else row.from_offset
+            starts[tp] = Start(max(done, begin), from_offset, topic_id, complete_to, row.appended_at, read_before)
         if gaps:
             log.error("the log dropped records before they were read: %s", [gap[:5] for gap in gaps])
             metrics.lost((gap.topic, gap.to_offset - gap.from_offset) for gap in gaps)
@@ -184,12 +189,20 @@ class Worker:
             raise InvariantBroken(f"topics have {count} partitions, the store was filled with {stored}")
         return count
 
-    async def _learn(self, partition: Partition) -> None:
+    async def _learn(self, partition: Partition, rows: Iterable[PositionRow]) -> None:
+        """Which cases exist, what is due, and whose breaks an earlier owner judged and perhaps did not tell."""
+        partition.told_to = max((join.revision(row.epoch, row.seq) for row in rows), default=0)
         partition.known = Known(await self._patiently("known", partition.number))
         await self._refill(partition, BEGINNING)
         for source in self.policy.feeds:
             for until, _ in await self._patiently("awaiting", partition.number, source, 1):
                 partition.awaited[source] = until
+        untold = await self._patiently("untold", partition.number, partition.told_to)
+        for key in untold:
+            partition.known.add(key)  # it may have been written since what is known was asked for
+        await self._load(partition, untold)
+        for key in untold:
+            partition.touch(key, partition.entry(key))
 
     async def _refill(self, partition: Partition, since: datetime) -> None:
         deadlines = partition.deadlines
@@ -420,8 +433,9 @@ class Worker:
         try:
             if facts is not None:
                 await self._finished(facts, "write_facts", pending.facts, generation)
-            await self._write(pending, rows, positions, generation)
-            await self._commit(offsets, epochs, generation)
+            await self._write(pending, rows, epochs, generation)
+            await self._patiently("write_positions", positions, generation=generation)
+            await self._commit(read, epochs, generation)
         except NotOwner as reason:
             metrics.flush_failed("not_owner")
             log.warning("flush given up, nothing committed: %s", reason)
@@ -435,6 +449,8 @@ class Worker:
             self._room.set()
             self.positions.resumed = self.clock()
         self.positions.committed(offsets)
+        for partition in self.partitions.values():
+            partition.tells_all = self.positions.reads_again(partition.number)
         self._told(pending, rows)
         await self._evict()
         return True
@@ -457,20 +473,24 @@ class Worker:
         return rows
 
     async def _write(
-        self, pending: Pending, rows: list[VerdictRow], positions: list[PositionRow], generation: int
+        self, pending: Pending, rows: list[VerdictRow], epochs: Mapping[int, int], generation: int
     ) -> None:
-        """The order is the contract: facts (before this), messages acknowledged, verdicts, dead letters, positions."""
+        """The order is the contract: facts (before this), verdicts, dead letters, messages acknowledged, positions (after).
+
+        Messages say what is durable, and nobody else had claimed it before then: who has lost a case tells nothing of it
+        that its next owner does not know.
+        """
         letters = await self._sort_out(pending, generation)
-        await asyncio.gather(*pending.published)
-        if pending.messages:
-            await self.broker.publish(pending.messages)
         if rows:
             await self._patiently("write_verdicts", rows, generation=generation)
         if letters:
             await self._patiently("write_dead_letters", letters, generation=generation)
         if pending.actions:
             await self._patiently("write_letter_actions", pending.actions, generation=generation)
-        await self._patiently("write_positions", positions, generation=generation)
+        if pending.messages:
+            await self._check_held(epochs, generation)
+            await self.broker.publish(pending.messages)
+        await asyncio.gather(*pending.published)
 
     async def _sort_out(self, pending: Pending, generation: int) -> list[DeadLetterRow]:
         """What was refused: letters of their own, or later failures of letters that the store has."""
@@ -483,15 +503,18 @@ class Worker:
             metrics.limit_hit("max_replays", parked)
         return found.letters
 
-    async def _commit(self, offsets: Mapping[TopicPartition, int], epochs: dict[int, int], generation: int) -> None:
+    async def _commit(self, read: Mapping[TopicPartition, Input], epochs: Mapping[int, int], generation: int) -> None:
         """Rule E2: never commits for an epoch that somebody has claimed since."""
+        await self._check_held(epochs, generation)
+        await self.broker.commit({tp: _mark(epochs, tp, each) for tp, each in read.items()}, generation)
+
+    async def _check_held(self, epochs: Mapping[int, int], generation: int) -> None:
         holders = await self._patiently("holders", sorted(epochs), generation=generation)
         for number, epoch in epochs.items():
             if holders.get(number) != (epoch, self.settings.worker):
                 raise NotOwner(f"partition {number} is held by {holders.get(number)}, not by our epoch {epoch}")
         if generation != self.generation:
             raise NotOwner(f"generation {generation} is over")
-        await self.broker.commit(offsets, generation)
 
     def _told(self, pending: Pending, rows: list[VerdictRow]) -> None:
         metrics.flushed(
@@ -560,6 +583,12 @@ class Worker:
                 raise NotOwner(f"generation {generation} is over")
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RETRY_MOST_S)
+
+
+def _mark(epochs: Mapping[int, int], tp: TopicPartition, read: Start | Input) -> Mark:
+    """What is committed of an input that has been read so far."""
+    offset = read.offset if isinstance(read, Start) else read.next_offset
+    return Mark(offset, epochs[tp[1]], max(offset, read.read_before or 0))
 
 
 def _nothing() -> Pending:

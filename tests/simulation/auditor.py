@@ -4,11 +4,9 @@
   break classes and exposure, as SQL over JSON. The rules are the design's and the policy's, said a second time.
 - `Auditor` is told of everything that happens and notes what must never happen, at the moment it does:
   nothing is committed that is not durable · of one (partition, epoch, seq) there is one verdict, of an epoch that was
-  claimed · a case's first_seen never changes · dirty cases stay in memory, what is pending stays within its limit.
-- Known, and tolerated: a message about a break by a flush that died before its verdicts were written, by a worker that had
-  lost the case, or before the store was put back, is not taken back when later facts say otherwise (docs/limits.md).
-- At the end: every case as the truth has it; dead letters exactly the rubbish; every break told as it stands; nothing
-  read twice counted twice; the memory within its limit.
+  claimed · breaks are told of a verdict that is durable · a case's first_seen never changes · dirty cases stay in memory, what is pending stays within its limit.
+- At the end: every case as the truth has it; dead letters exactly the rubbish; of every case the breaks told that stand, and
+  no others; nothing read twice counted twice; the memory within its limit.
 """
 
 import json
@@ -171,21 +169,20 @@ class Auditor:
         self.broken: list[str] = []
         self.logs: dict[TopicPartition, list[tuple[int, bytes, Any]]] = defaultdict(list)
         self.published: set[Any] = set()
-        self.told: dict[Any, str] = {}
-        self.tolerated: list[str] = []
+        self.told: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self.rows: dict[tuple[int, int, int], bytes] = {}
         self._identities: dict[bytes, Any] = {}
         self.forget()
 
     def forget(self) -> None:
         """The store was put back to an earlier state: what was durable has to be found so again."""
-        self._told_in_vain = dict.fromkeys(self.told, "by a store that is no more")
         self._audited: dict[TopicPartition, int] = defaultdict(int)
         self._durable: dict[str, set[Any]] = defaultdict(set)
         self._first_seen: dict[str, list[tuple[Any, int, int]]] = defaultdict(list)
         self._passed: dict[int, set[int]] = defaultdict(set)
         self._claimed: dict[tuple[int, int], int] = {}
         self._places = 0
+        self._late: set[tuple[int, int, int]] = set()  # verdicts written after their epoch had been passed
         self.rows.clear()
 
     def breaks(self, what: str) -> None:
@@ -202,16 +199,21 @@ class Auditor:
         if record.topic in INPUTS and identity is not None:
             self.published.add(identity)
 
-    def told_of(
-        self, value: bytes, spoken_as: tuple[int, int], epochs: Mapping[int, Sequence[tuple[int, str]]]
-    ) -> None:
-        """A message about a break. It is in vain if who says it has lost the case, or never writes what he judged."""
+    def told_of(self, partition: int, value: bytes) -> None:
+        """A message about a case's breaks: of each case the highest revision holds, whenever it comes.
+
+        It tells a verdict that is durable, of an epoch that nobody had passed when that was written.
+        """
         message = json.loads(value)
-        identity = (message["case"], message["class"], message["fingerprint"])
-        self.told[identity] = message["state"]
-        partition, epoch = spoken_as
-        is_late = not epoch or epoch < max(number for number, _ in epochs[partition])
-        self._told_in_vain[identity] = "by who had lost the case" if is_late else f"unwritten in epoch {epoch}"
+        breaks = {(found["class"], found["fingerprint"]) for found in message["breaks"]}
+        epoch, seq = divmod(message["revision"], 1 << 40)
+        raw = self.rows.get((partition, epoch, seq))
+        if raw is None or json.loads(raw)["correlation_id"] != message["case"] or _breaks(json.loads(raw)) != breaks:
+            self.breaks(f"of {message['case']} breaks are told at {epoch}.{seq}, of which no verdict is written")
+        if (partition, epoch, seq) in self._late:
+            self.breaks(f"{message['case']} is told under epoch {epoch}, passed before its verdict was written")
+        known = self.told.get(message["case"], (0, set()))
+        self.told[message["case"]] = max(known, (message["revision"], breaks), key=lambda each: each[0])
 
     def committed(self, offsets: Mapping[TopicPartition, int], epochs: Mapping[int, int]) -> None:
         """What is committed is durable, and by an epoch that was the highest when its positions were written."""
@@ -283,20 +285,14 @@ class Auditor:
     def judged(self, rows: Sequence[Any], epochs: Mapping[int, Sequence[tuple[int, str]]]) -> None:
         for row in rows:
             place = (row.partition, row.epoch, row.seq)
-            is_new = place not in self.rows
+            if place not in self.rows and row.epoch < max(epoch for epoch, _ in epochs[row.partition]):
+                self._late.add(place)
             if self.rows.setdefault(place, row.raw) != row.raw:
                 self.breaks(f"two verdicts at (partition, epoch, seq) {place}")
             if row.epoch not in [epoch for epoch, _ in epochs[row.partition]]:
                 self.breaks(f"a verdict of epoch {row.epoch}, which nobody claimed for partition {row.partition}")
             key = json.loads(row.raw)["correlation_id"]
             self._check_first_seen(key, row)
-            if is_new and row.epoch == max(epoch for epoch, _ in epochs[row.partition]):
-                self._note_written(key, row.epoch)
-
-    def _note_written(self, key: str, epoch: int) -> None:
-        for identity, why in [*self._told_in_vain.items()]:
-            if identity[0] == key and why == f"unwritten in epoch {epoch}":
-                del self._told_in_vain[identity]
 
     def _check_first_seen(self, key: str, row: Any) -> None:
         """What the store held when an epoch was claimed, and what that epoch said before, its owner must keep."""
@@ -366,13 +362,14 @@ class Auditor:
         return found
 
     def _messages_that_differ(self, final: Mapping[str, Any]) -> list[str]:
-        stands = {
-            (key, found["class"], found["fingerprint"]) for key, verdict in final.items() for found in verdict["breaks"]
-        }
-        told_open = {identity for identity, state in self.told.items() if state == "open"}
-        found = {identity: "never told, or told closed" for identity in stands - told_open}
-        found |= {identity: "told open and never closed" for identity in told_open - stands}
-        self.tolerated = [
-            f"{identity} {found[identity]}" for identity in sorted(found.keys() & self._told_in_vain.keys())
+        stands = {key: _breaks(verdict) for key, verdict in final.items()}
+        told = {key: breaks for key, (_, breaks) in self.told.items()}
+        return [
+            f"of {key} the breaks {sorted(told.get(key, ()))} are told, {sorted(stands.get(key, ()))} stand"
+            for key in sorted(stands.keys() | told.keys())
+            if stands.get(key, set()) != told.get(key, set())
         ]
-        return [f"break {identity} {found[identity]}" for identity in sorted(found.keys() - self._told_in_vain.keys())]
+
+
+def _breaks(verdict: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {(found["class"], found["fingerprint"]) for found in verdict["breaks"]}

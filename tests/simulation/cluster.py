@@ -22,7 +22,7 @@ from matching.policy import Policy
 from sinks.client import StoreUnavailable
 from streams.app import READS
 from streams.partitioner import partition_of
-from streams.ports import Contact, NotOwner, Outbound
+from streams.ports import Contact, Mark, NotOwner, Outbound
 from streams.settings import Settings
 from streams.topics import BREAKS, DEAD_LETTERS, JOINED
 from streams.transport import Batch
@@ -80,7 +80,7 @@ class Kafka:
         self.inputs = [topic for topic in self.counts if topic not in (BREAKS, DEAD_LETTERS)]
         self.clock, self.chaos, self.auditor = clock, chaos, auditor
         self.logs: dict[TopicPartition, Log] = defaultdict(Log)
-        self.committed: dict[TopicPartition, int] = {}
+        self.committed: dict[TopicPartition, Mark] = {}
         self.generation = 0
         self.members: dict[Process, None] = {}
         self._joining: dict[Process, asyncio.Future[tuple[int, list[TopicPartition]]]] = {}
@@ -117,11 +117,16 @@ class Kafka:
 
     # The group
 
-    def commit(self, member: "Process", offsets: Mapping[TopicPartition, int], generation: int) -> None:
+    def offset(self, tp: TopicPartition) -> int:
+        mark = self.committed.get(tp)
+        return mark.offset if mark else 0
+
+    def commit(self, member: "Process", marks: Mapping[TopicPartition, Mark], generation: int) -> None:
         if member not in self.members or generation != self.generation:
             raise NotOwner(f"generation {generation} is over")
+        offsets = {tp: mark.offset for tp, mark in marks.items()}
         self.auditor.committed(offsets, {number: member.epoch(number) for _, number in offsets})
-        self.committed.update(offsets)
+        self.committed.update(marks)
 
     def join(self, member: "Process") -> "asyncio.Future[tuple[int, list[TopicPartition]]]":
         """What a member is given, once everybody has come back or the time for it is over."""
@@ -197,10 +202,10 @@ class Store(ClickHouse):
                 found[partition] = next(claim for claim in claims if claim[0] == highest)
         return found
 
-    async def claim_in_steps(self, partition: int, worker: str, step: Callable[[], Awaitable[None]]) -> int:
+    async def claim_in_steps(self, partition: int, worker: str, known: int, step: Callable[[], Awaitable[None]]) -> int:
         """As sinks.client.Store.claim does it: others may come between its steps."""
         claims = self.epochs[partition]
-        epoch = max((number for number, _ in claims), default=0) + 1
+        epoch = max(known, max((number for number, _ in claims), default=0)) + 1
         while True:
             await step()
             claims.append((epoch, worker))
@@ -241,7 +246,7 @@ class Process:
         self._fetched: dict[TopicPartition, int] = {}
         self._delivered: dict[TopicPartition, int] = {}
         self._generation = 0
-        self._told_committed: Mapping[TopicPartition, int | None] = {}
+        self._told_committed: Mapping[TopicPartition, int] = {}
         self._told_stored: dict[TopicPartition, int] = {}
         self._lanes = {"read": asyncio.Lock(), "write": asyncio.Lock()}
         self.worker = Worker(settings, policy, self, self._store_call, lambda: kafka.clock() + self.skew)
@@ -343,7 +348,7 @@ class Process:
             await self.worker.assigned(dict.fromkeys(share).keys(), generation)  # type: ignore[arg-type]
             self.kafka.auditor.began(self.name, self.worker.start_offsets, self._told_committed, self._told_stored)
             self._delivered = {}
-            self._fetched = {tp: self.kafka.committed.get(tp, 0) for tp in share} | self.worker.start_offsets
+            self._fetched = {tp: self.kafka.offset(tp) for tp in share} | self.worker.start_offsets
             self.chaos.trace(f"{self.name} reads from {sorted(self.worker.start_offsets.items())}")
             for topic in self.kafka.inputs:
                 self.kafka.wake(topic)
@@ -389,10 +394,11 @@ class Process:
 
     # The worker's broker port
 
-    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int | None]:
+    async def committed(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, Mark | None]:
         await self.step("before")
-        self._told_committed = {tp: self.kafka.committed.get(tp) for tp in partitions}
-        return self._told_committed
+        marks = {tp: self.kafka.committed.get(tp) for tp in partitions}
+        self._told_committed = {tp: mark.offset for tp, mark in marks.items() if mark}
+        return marks
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         await self.step("before")
@@ -409,12 +415,13 @@ class Process:
         await self.step("before")
         return {topic: self.kafka.counts.get(topic, 0) for topic in topics}
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], generation: int) -> None:
+    async def commit(self, marks: Mapping[TopicPartition, Mark], generation: int) -> None:
         await self.step("before")
         if self.chaos.strikes("commit_fails"):
             raise Injected("the coordinator is not available")
-        self.kafka.commit(self, offsets, generation)
-        self.chaos.trace(f"{self.name} commits {_shown(offsets)} in generation {generation}")
+        self.kafka.commit(self, marks, generation)
+        shown = _shown({tp: mark.offset for tp, mark in marks.items()})
+        self.chaos.trace(f"{self.name} commits {shown} in generation {generation}")
         if self.chaos.strikes("commit_unanswered"):
             raise Injected("the commit was not answered")
         await self.step("after")
@@ -438,13 +445,8 @@ class Process:
         for topic, key, value, headers in messages:
             self.kafka.append(topic, key, value, headers=headers)
             if topic == BREAKS:
-                self.kafka.auditor.told_of(value, self._epoch_of(key), self.store.epochs)
+                self.kafka.auditor.told_of(partition_of(key, self.kafka.counts[BREAKS]), value)
         self.chaos.trace(f"{self.name} publishes {' '.join(map(_said, messages))}")
-
-    def _epoch_of(self, key: bytes) -> tuple[int, int]:
-        """(partition, epoch) under which this process speaks of a case, 0 where it no longer does."""
-        number = partition_of(key, self.kafka.counts[BREAKS])
-        return number, self.epoch(number)
 
     def epoch(self, number: int) -> int:
         partition = self.worker.partitions.get(number)
@@ -502,7 +504,8 @@ def _said(message: Outbound) -> str:
     if message.topic != BREAKS:
         return message.topic
     told = json.loads(message.value)
-    return f"{told['class']} of {told['case'].rpartition(':')[2]} {told['state']}"
+    classes = " ".join(found["class"] for found in told["breaks"]) or "nothing"
+    return f"{classes} of {told['case'].rpartition(':')[2]}"
 
 
 def _told(method: str, args: tuple[Any, ...], found: Any) -> str:

@@ -22,7 +22,7 @@ from matching.policy import load
 from sinks.client import key_hash
 from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow, revision
 from streams.partitioner import partition_of
-from streams.ports import Contact, NotOwner, Outbound
+from streams.ports import Contact, Mark, NotOwner, Outbound
 from streams.settings import Settings
 from streams.topics import JOINED, MAX_DEAD_LETTER_BYTES
 from streams.transport import Batch
@@ -53,7 +53,7 @@ class Kafka:
         self.clock = clock
         self.partitions = {topic: partitions for topic in (*JOINED, *(f"raw.{name}" for name in sources))}
         self.logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
-        self.group_offsets: dict[tuple[str, int], int] = {}
+        self.group_offsets: dict[tuple[str, int], Mark] = {}
         self.begins: dict[tuple[str, int], int] = {}
         self.births: dict[str, int] = defaultdict(int)
         self.generation = 0
@@ -70,6 +70,11 @@ class Kafka:
             )
         )  # fmt: skip
 
+    @property
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """What the group has committed."""
+        return {tp: mark.offset for tp, mark in self.group_offsets.items()}
+
     def recreate(self, topic: str) -> None:
         """Deleted and made anew: its log is empty, its id another one, and the group's offsets of it are gone."""
         self.births[topic] += 1
@@ -81,7 +86,7 @@ class Kafka:
         for event in events:
             self.append(*records.record(event))
 
-    async def committed(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int | None]:
+    async def committed(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], Mark | None]:
         return {tp: self.group_offsets.get(tp) for tp in partitions}
 
     async def end_offsets(self, partitions: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
@@ -96,13 +101,13 @@ class Kafka:
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
         return {topic: self.partitions.get(topic, 0) for topic in topics}
 
-    async def commit(self, offsets: Mapping[tuple[str, int], int], generation: int) -> None:
+    async def commit(self, marks: Mapping[tuple[str, int], Mark], generation: int) -> None:
         self.calls.append("commit")
-        if not offsets:  # as aiokafka does
-            raise ValueError(offsets)
+        if not marks:  # as aiokafka does
+            raise ValueError(marks)
         if generation != self.generation:
             raise NotOwner(f"generation {generation} is over")
-        self.group_offsets.update(offsets)
+        self.group_offsets.update(marks)
 
     async def publish(self, messages: Sequence[Outbound]) -> None:
         self.calls.append("publish")
@@ -160,13 +165,18 @@ class ClickHouse:
         self._newest = (rows, len(rows), newest)
         return newest
 
-    def claim(self, partition: int, worker: str) -> int:
-        epoch = max((number for number, _ in self.epochs[partition]), default=0) + 1
+    def claim(self, partition: int, worker: str, known: int = 0) -> int:
+        epoch = max((number for number, _ in self.epochs[partition]), default=0)
+        epoch = max(epoch, known) + 1
         self.epochs[partition].append((epoch, worker))
         return epoch
 
     def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
         return {partition: max(self.epochs[partition]) for partition in partitions if self.epochs[partition]}
+
+    def untold(self, partition: int, told_to: int) -> list[str]:
+        later = (row for row in self.rows if row.partition == partition and revision(row.epoch, row.seq) > told_to)
+        return sorted({_decoded(row.raw)["correlation_id"] for row in later})
 
     def positions(self, partition: int) -> dict[str, PositionRow]:
         return {topic: row for (topic, number), row in self.position_rows.items() if number == partition}
@@ -337,7 +347,7 @@ def _stub(row: VerdictRow) -> Stub:
     verdict = _decoded(row.raw)
     return Stub(
         verdict["correlation_id"], row.first_seen, _time(verdict["next_deadline"]), verdict["outcome"], row.digest,
-        verdict["facts"],
+        verdict["facts"], row.epoch, revision(row.epoch, row.seq),
     )  # fmt: skip
 
 
