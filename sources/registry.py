@@ -35,6 +35,7 @@ from sources import (
     shop_tables,
     stripe,
     xero_tables,
+    zuora_tables,
 )
 from sources.bank import camt, mt940
 from sources.fields import Refused
@@ -82,6 +83,7 @@ def _source(name: str, read: Callable[[Iterable[str]], Iterator[records.RawRecor
 
 _hubspot = partial(joined.read_joined, layout=hubspot_tables.LAYOUT)
 _salesforce = partial(joined.read_joined, layout=salesforce_tables.LAYOUT)
+_zuora = partial(joined.read_joined, layout=zuora_tables.LAYOUT)
 _shop_tables = partial(joined.read_joined, layout=shop_tables.LAYOUT)
 
 SOURCES: dict[str, Source] = {
@@ -100,6 +102,7 @@ SOURCES: dict[str, Source] = {
         ),
         _source("hubspot_tables", _hubspot, hubspot_tables.map_record, hubspot_tables.key),
         _source("salesforce_tables", _salesforce, salesforce_tables.map_record, salesforce_tables.key),
+        _source("zuora_tables", _zuora, zuora_tables.map_record, zuora_tables.key),
         _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )
 }

@@ -29,6 +29,7 @@ FOLDERS = {
     "xero_tables": "books", "receivables_csv": "receivables", "shop_tables": "shop", "sap_document_flow": "sap_flow",
     "chargebee": "chargebee", "salesforce_tables": "salesforce", "hubspot_tables": "hubspot",
     "quickbooks": "quickbooks",
+    "zuora_tables": "zuora",
 }  # fmt: skip
 CONVERTED = {"invoice_isk", "invoice_isk_fraction", "invoice_mga"}  # their units are not the record's: test_stripe
 VALID: list[tuple[str, dict[str, Any]]] = [
