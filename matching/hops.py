@@ -21,6 +21,7 @@ from typing import get_args
 from matching.calendars import Calendar
 from matching.documents import moment
 from matching.ledger import Ledger
+from matching.settlement import arrived_lines, gross_minor, settled_lines
 from matching.terms import Leg
 from matching.verdict import Hop, HopName, HopState
 from matching.view import View
@@ -106,6 +107,38 @@ def payment_to_application(view: View) -> Hop:
     return timed(view, leg, started_at, settlement.applied_at(needed_minor), issued_at)
 
 
+def payment_to_payout(view: View) -> Hop:
+    """From the money's arrival at the processor to the payout that lists all of it: until then the processor owes it."""
+    name: HopName = "payment_to_payout"
+    settlement = view.settlement
+    payments = [payment for payment in settlement.payments if payment.data.direction != "purchase"]
+    if not payments:
+        return _NOT_EXPECTED[name]
+    lines = settled_lines(view)
+    is_converted = any(line.data.currency != payments[0].data.currency for line in lines)
+    ended_at = None
+    if lines and (is_converted or sum(map(gross_minor, lines)) >= settlement.kept_minor):
+        ended_at = max(map(moment, lines))
+    if ended_at is None and (not view.expect.payout or settlement.received_minor <= 0):
+        return _NOT_EXPECTED[name]
+    return timed(view, view.terms.payment_to_payout, min(map(moment, payments)), ended_at)
+
+
+def payout_to_bank(view: View) -> Hop:
+    """From the payout to its lines on the bank's statement: until then the money is nowhere that can be seen."""
+    name: HopName = "payout_to_bank"
+    paid = view.standing("payout.paid")
+    if not paid or "payout.failed" in view.by_type:
+        return _NOT_EXPECTED[name]
+    lines = arrived_lines(view)
+    arrived_minor = sum(line.data.amount_minor for line in lines)
+    has_arrived = bool(lines) and abs(arrived_minor) >= paid[0].data.amount_minor
+    ended_at = max(map(moment, lines)) if has_arrived else None
+    if ended_at is None and not view.expect.bank:
+        return _NOT_EXPECTED[name]
+    return timed(view, view.terms.payout_to_bank, moment(paid[0]), ended_at)
+
+
 # Asked of a case that has its document; without one none of these has started.
 HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "order": (quote_to_subscription,),
@@ -113,7 +146,10 @@ HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "credit": (invoice_to_posting,),
 }
 # Asked of every case of the kind, after those above.
-ALWAYS: dict[str, tuple[Callable[[View], Hop], ...]] = {}
+ALWAYS: dict[str, tuple[Callable[[View], Hop], ...]] = {
+    "receipt": (payment_to_payout,),
+    "payout": (payout_to_bank,),
+}
 
 _ALL = {kind: (*HOPS.get(kind, ()), *ALWAYS.get(kind, ())) for kind in (*HOPS, *ALWAYS)}
 NAMES = {kind: tuple(leg.__name__ for leg in legs) for kind, legs in _ALL.items()}

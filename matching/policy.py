@@ -48,6 +48,9 @@ class Expectation(Section):
     application: bool
     subscription: bool
     recognition: bool
+    payout: bool
+    bank: bool
+    receipt_posting: bool
     counterpart: bool
     on_account: bool
 

@@ -220,6 +220,31 @@ def _movement(event: Any, sign: int) -> Movement:
     return Movement(at, data.recorded_at or at, sign * data.amount_minor)
 
 
+def settled_lines(view: "View") -> Sequence[Any]:
+    """Lines of payouts that settle this receipt, charges alone: its own where they name their payout, and those told."""
+    own = [line for line in view.standing("settlement.line") if line.data.payout_id or line.data.payout_key]
+    told = [event for event in view.of(ALLOCATION) if event.data.kind == "settled"]
+    return [line for line in (*own, *told) if gross_minor(line) > 0]
+
+
+def gross_minor(line: Any) -> int:
+    """Of a line of a payout, its own or told."""
+    amount_minor: int = line.data.amount_minor if line.type == ALLOCATION else line.data.gross_minor
+    return amount_minor
+
+
+def arrived_lines(view: "View") -> Sequence[Any]:
+    """A bank's lines for this payout, its own and those told. One without its statement is said again on it."""
+    own = [line for line in view.standing("bank.line") if line.data.statement_id]
+    return [*own, *(event for event in view.of(ALLOCATION) if event.data.kind == "bank" and event.data.amount_minor)]
+
+
+def paid_out_signed_minor(paid: Any) -> int:
+    """A payout the other way round takes money from the bank account."""
+    amount_minor: int = paid.data.amount_minor
+    return -amount_minor if paid.data.direction == "purchase" else amount_minor
+
+
 def _credit_minor(event: Any) -> int:
     data = event.data
     if event.type == "credit_memo.issued":

@@ -79,7 +79,9 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         disputes.chargeback,
         payouts.payout,
         payouts.fee,
+        receipts.missing_posting,
         *_RECORDS,
+        timing.sla,
     ),
     "payout": (
         amounts.balance,
@@ -89,6 +91,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         payouts.fee,
         bank.bank,
         *_RECORDS,
+        timing.sla,
     ),
     "summary": (
         amounts.balance,

@@ -11,15 +11,16 @@ from itertools import pairwise
 from typing import Any
 
 from matching.case import ALLOCATION
-from matching.controls.payouts import signed_minor
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.matches import choices_among
+from matching.settlement import arrived_lines, paid_out_signed_minor
 from matching.view import View
 
 _PASS = passed("bank", "the bank says what the books say")
 _NONE = not_applicable("bank", "nothing of a bank in this case")
 _WAITING = not_assessed("bank", "the bank's records do not add up yet, and the rest may still come")
+_NOT_CONNECTED = not_applicable("bank", "no bank line tells of this payout, and policy expects none")
 _OTHER_CURRENCY = not_applicable("bank", "the bank's line is in another currency, and states no rate")
 
 
@@ -44,15 +45,15 @@ def _may_still_come(view: View, events: Sequence[Any]) -> bool:
 
 
 def _payout(view: View) -> Answer:
-    told = [event for event in view.of(ALLOCATION) if event.data.kind == "bank" and event.data.amount_minor]
-    lines = [*(line for line in view.standing("bank.line") if line.data.statement_id), *told]
-    paid = view.standing("payout.paid")
-    if not lines or not paid:
+    lines, paid = arrived_lines(view), view.standing("payout.paid")
+    if not paid:
         return _NONE
+    if not lines:
+        return _not_arrived(view, paid[0])
     currency = paid[0].data.currency
     if any(line.data.currency != currency for line in lines):
         return _OTHER_CURRENCY
-    expected_minor = 0 if view.of("payout.failed") else signed_minor(paid[0])
+    expected_minor = 0 if view.of("payout.failed") else paid_out_signed_minor(paid[0])
     arrived_minor = sum(line.data.amount_minor for line in lines)
     if arrived_minor == expected_minor:
         return _PASS
@@ -63,6 +64,20 @@ def _payout(view: View) -> Answer:
         expected=f"{major(expected_minor, currency)} in the bank", actual=f"{major(arrived_minor, currency)} in {len(lines)} lines",
         amounts=(expected_minor, arrived_minor), variance_minor=arrived_minor - expected_minor, currency=currency,
         evidence=(*paid[:1], *lines[:10]),
+    )  # fmt: skip
+
+
+def _not_arrived(view: View, paid: Any) -> Answer:
+    hop = view.hops.get("payout_to_bank")
+    if hop is None or hop.state == "not_expected":
+        return _NOT_CONNECTED
+    if hop.state != "missing":
+        return _WAITING
+    currency, expected_minor = paid.data.currency, paid_out_signed_minor(paid)
+    return failed(
+        view, "bank", "bank", "the payout never reached the bank; ask the bank or the processor where it went",
+        expected=f"{major(expected_minor, currency)} in the bank", actual="nothing", amounts=(expected_minor, 0),
+        variance_minor=expected_minor, currency=currency, evidence=(paid,),
     )  # fmt: skip
 
 

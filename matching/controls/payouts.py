@@ -16,6 +16,7 @@ from matching.case import ALLOCATION
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.rounding import rounded
+from matching.settlement import gross_minor, paid_out_signed_minor, settled_lines
 from matching.view import View
 
 _CHARGES = frozenset(("charge", "payment"))
@@ -52,16 +53,10 @@ def payout(view: View) -> Answer:
     parts = _sum(lines, paid[0].data.currency)
     if parts is None:
         return _PAYOUT_NO_RATE
-    paid_minor = signed_minor(paid[0])
+    paid_minor = paid_out_signed_minor(paid[0])
     if abs(paid_minor - parts.net_minor) <= parts.tolerance_minor:
         return _PAYOUT_PASS
     return _not_the_sum(view, paid[0], lines, parts)
-
-
-def signed_minor(paid: Any) -> int:
-    """A payout the other way round takes money from the bank account."""
-    amount_minor: int = paid.data.amount_minor
-    return -amount_minor if paid.data.direction == "purchase" else amount_minor
 
 
 def _lines(view: View) -> Sequence[Any]:
@@ -93,7 +88,7 @@ def _sum(lines: Sequence[Any], currency: str) -> Parts | None:
 
 
 def _not_the_sum(view: View, paid: Any, lines: Sequence[Any], parts: Parts) -> Failure:
-    currency, paid_minor = paid.data.currency, signed_minor(paid)
+    currency, paid_minor = paid.data.currency, paid_out_signed_minor(paid)
     variance_minor = paid_minor - parts.net_minor
     alike = [line for line in lines if line.data.currency == currency and abs(_net_minor(line)) == abs(variance_minor)]
     hint = ""
@@ -112,19 +107,22 @@ def _not_the_sum(view: View, paid: Any, lines: Sequence[Any], parts: Parts) -> F
 
 _SETTLED_PASS = passed("payout", "settled once")
 _SETTLED_NONE = not_applicable("payout", "no payout tells of this payment")
+_SETTLED_WAITING = not_assessed("payout", "in no payout yet, and its time has not passed")
 _SETTLED_FOREIGN = not_applicable("payout", "settled in another currency than it was paid in")
 
 
 def _settled(view: View) -> Answer:
     """On a receipt: what processors settled of it, gross, against what came in."""
-    lines = [line for line in settlements(view) if _gross_minor(line) > 0]
-    payments = view.settlement.payments
+    lines, payments = settled_lines(view), view.settlement.payments
+    hop = view.hops.get("payment_to_payout")
+    if hop is not None and hop.ended_at is None and hop.state != "not_expected":
+        return _in_no_payout(view) if hop.state == "missing" else _SETTLED_WAITING
     if not lines or not payments:
         return _SETTLED_NONE
     currency = payments[0].data.currency
     if any(line.data.currency != currency for line in lines):
         return _SETTLED_FOREIGN
-    settled_minor = sum(map(_gross_minor, lines))
+    settled_minor = sum(map(gross_minor, lines))
     received_minor = sum(payment.data.amount_minor for payment in payments)
     if settled_minor <= received_minor + view.policy.tolerance.payment_minor:
         return _SETTLED_PASS
@@ -136,16 +134,16 @@ def _settled(view: View) -> Answer:
     )  # fmt: skip
 
 
-def settlements(view: View) -> Sequence[Any]:
-    """Lines of payouts that settle this payment. Lines of its own are not yet of a payout where they name none."""
-    own = [line for line in view.standing("settlement.line") if line.data.payout_id or line.data.payout_key]
-    told = [event for event in view.of(ALLOCATION) if event.data.kind == "settled" and event.data.amount_minor]
-    return [*own, *told]
-
-
-def _gross_minor(line: Any) -> int:
-    gross_minor: int = line.data.amount_minor if line.type == ALLOCATION else line.data.gross_minor
-    return gross_minor
+def _in_no_payout(view: View) -> Failure:
+    payments = view.settlement.payments
+    currency, received_minor = payments[0].data.currency, view.settlement.received_minor
+    settled_minor = sum(gross_minor(line) for line in settled_lines(view) if line.data.currency == currency)
+    return failed(
+        view, "payout", "payout", "the processor has this payment in no payout; ask where it is",
+        expected=f"{major(received_minor, currency)} settled", actual=f"{major(settled_minor, currency)} settled",
+        amounts=("unsettled", received_minor, settled_minor), variance_minor=received_minor - settled_minor,
+        currency=currency, evidence=payments,
+    )  # fmt: skip
 
 
 _FEE_PASS = passed("fee", "fees are what was declared, and booked where the money is")

@@ -238,3 +238,48 @@ def paid_out_minor(view: View, document_types: Sequence[str]) -> int:
         if kind in document_types:
             out_minor -= net_minor if kind != "payment" else min(0, net_minor)
     return out_minor
+
+
+_POSTED = passed("missing_posting", "what came in and what was refunded is booked")
+_POSTING_NONE = not_applicable("missing_posting", "policy expects no entry in a payment's own case")
+_POSTING_WAITING = not_assessed("missing_posting", "not all booked yet, and its time has not passed")
+
+
+def missing_posting(view: View) -> Answer:
+    """Where policy expects it (`receipt_posting`), each payment and each refund is booked: cash moves when money does."""
+    settlement = view.settlement
+    if not view.expect.receipt_posting or not (settlement.payments or settlement.refunds):
+        return _POSTING_NONE
+    refunded_minor = sum(refund.data.amount_minor for refund in settlement.refunds)
+    answer: Answer = _POSTED
+    for name, moved, booked_minor, expected_minor in (
+        ("payment", settlement.payments, _paid_in_minor(view), settlement.kept_minor),
+        ("refund", settlement.refunds, paid_out_minor(view, ("refund",)), refunded_minor),
+    ):
+        if not moved or booked_minor >= expected_minor:
+            continue
+        leg = view.terms.invoice_to_posting
+        since = max(map(moment, moved))
+        if view.clock.open_state(leg.due_at(since), leg.missing_at(since), leg.awaits) != "missing":
+            answer = _POSTING_WAITING
+            continue
+        return _not_booked(view, name, moved, booked_minor, expected_minor)
+    return answer
+
+
+def _paid_in_minor(view: View) -> int:
+    """What entries of payments bring in, net, on cash, clearing and fees: the processor keeps its fee of what came in."""
+    lines = (
+        line for posting in view.postings if posting.data.document_type == "payment" for line in posting.data.lines
+    )
+    amounts = (line.base_minor if line.amount_minor is None else line.amount_minor for line in lines if line.role in ("cash", "clearing", "fee"))  # fmt: skip
+    return sum(amount or 0 for amount in amounts)
+
+
+def _not_booked(view: View, name: str, moved: Sequence[Any], booked_minor: int, expected_minor: int) -> Failure:
+    currency = moved[0].data.currency
+    return failed(
+        view, "missing_posting", "missing_posting", f"the {name} never reached the ledger; send it again",
+        expected=f"{major(expected_minor, currency)} booked as {name}", actual=f"{major(booked_minor, currency)} booked",
+        amounts=(name, expected_minor, booked_minor), variance_minor=expected_minor - booked_minor, currency=currency, evidence=moved,
+    )  # fmt: skip

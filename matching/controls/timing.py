@@ -33,21 +33,28 @@ def _late(view: View, hop: Hop) -> Failure:
     reason = f"{leg} is past its target and has not arrived"
     if refused is not None:
         reason += f": {refused.data.reason or refused.data.failure or 'delivery failed'}"
-    waiting_minor = _waiting_minor(view, hop)
+    waiting_minor, currency = _waiting(view, hop)
     return failed(
-        view, "sla", "sla", reason, expected=f"{major(waiting_minor, view.currency)} by {leg} within {hop.target_s} s",
-        actual="not arrived", amounts=(hop.name, waiting_minor), variance_minor=waiting_minor,
+        view, "sla", "sla", reason, expected=f"{major(waiting_minor, currency)} by {leg} within {hop.target_s} s",
+        actual="not arrived", amounts=(hop.name, waiting_minor), variance_minor=waiting_minor, currency=currency,
         failure=refused.data.failure if refused is not None else None,
         evidence=(view.document or view.facts[0], *([refused] if refused is not None else [])),
     )  # fmt: skip
 
 
-def _waiting_minor(view: View, hop: Hop) -> int:
+def _waiting(view: View, hop: Hop) -> tuple[int, str | None]:
+    """The amount that the leg holds up, and its currency."""
+    settlement, minor = view.settlement, view.total_minor
     if hop.name == "payment_to_application":
-        return max(0, view.settlement.applicable_minor(view.total_minor) - view.settlement.applied_minor)
-    if hop.name == "invoice_to_payment":
-        return max(0, view.total_minor - view.settlement.settled_minor)
-    return view.total_minor
+        minor = max(0, settlement.applicable_minor(view.total_minor) - settlement.applied_minor)
+    elif hop.name == "invoice_to_payment":
+        minor = max(0, view.total_minor - settlement.settled_minor)
+    elif hop.name == "payment_to_payout":
+        return settlement.received_minor, settlement.payments[0].data.currency
+    elif hop.name == "payout_to_bank":
+        paid = view.standing("payout.paid")[0].data
+        return paid.amount_minor, paid.currency
+    return minor, view.currency
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)

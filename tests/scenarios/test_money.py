@@ -141,6 +141,24 @@ REFUNDS = (
 )  # fmt: skip
 
 
+BOOKS = "[expect.bank]\nreceipt_posting = true\non_account = true"
+GIVEN_BACK = (
+    received(),
+    cash("-100.00", "1d+1m", "je_1", "payment", RECEIPT),
+    back("refund.issued", "40.00", "5d", "re_1", RECEIPT),
+)
+
+ENTRIES = (
+    Row("a payment and its refund are booked", (*GIVEN_BACK, cash("40.00", "5d+1m", "je_2", "refund", RECEIPT)), "9d", "ok", policy=BOOKS,
+        controls={"missing_posting": "pass"}),
+    Row("a refund that was never booked", GIVEN_BACK, "9d", "break", "missing_posting", "40.00", policy=BOOKS),
+    Row("a refund of an hour ago is not booked", GIVEN_BACK, "5d+1h", "pending", policy=BOOKS),
+    Row("a payment that was never booked", (received(),), "9d", "break", "missing_posting", "100.00", policy=BOOKS),
+    Row("payments of this system are booked elsewhere", GIVEN_BACK, "9d", "ok", policy="[expect.bank]\non_account = true",
+        controls={"missing_posting": "not_applicable"}),
+)  # fmt: skip
+
+
 def dispute(
     event: str, at: str, amount: str = "100.00", fee: int | None = None, case: str = CHARGE, **more: Any
 ) -> Event:
@@ -182,6 +200,8 @@ TOLD = (
     *told(line("txn_2", "refund", -200, case="receipt:acme-us:stripe:re_1", payout_key=PAYOUT), to=PAYOUT),
     *told(line("txn_3", "dispute", -50, 18, "receipt:acme-us:stripe:dp_1", payout_key=PAYOUT), to=PAYOUT),
 )
+IN_PAYOUTS = "[expect.stripe]\npayout = true"
+SETTLED = told(line("txn_1", "charge", 10_000, 320, payment_key=CHARGE), to=CHARGE)
 IN_EUROS = (line("txn_1", "charge", 10_000, 300, currency="EUR", rate="1.083456"), paid_out(10_510))
 DECLARED = '[fees.stripe]\npercent = "2.9"\nfixed_minor = {USD = 30}'
 BOOKED = posting(
@@ -213,6 +233,16 @@ PAYOUTS = (
         controls={"payout": "pass"}),
     Row("a charge settled in two payouts", (CHARGED, *told(line("txn_1", "charge", 10_000, 320, payment_key=CHARGE), to=CHARGE),
         *told(line("txn_9", "charge", 10_000, 320, "payout:acme-us:stripe:po_2", payment_key=CHARGE), to=CHARGE)), "5d", "break", "payout", "100.00"),
+    # From the charge to its payout.
+    Row("a charge is in its payout", (CHARGED, *SETTLED), "5d", "ok", policy=IN_PAYOUTS, hops={"payment_to_payout": "met"}),
+    Row("timed though nobody expects it", (CHARGED, *SETTLED), "5d", "ok", hops={"payment_to_payout": "met"}),
+    Row("a charge that waits for its payout", (CHARGED,), "5d", "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": "waiting"}, next_deadline="8d"),
+    Row("a charge that waits too long", (CHARGED,), "9d", "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": "late"}),
+    Row("a charge that waits too long, and policy minds", (CHARGED,), "9d", "break", "sla", "100.00",
+        policy=IN_PAYOUTS + "\n[hops.payment_to_payout]\nlate_is_break = true"),
+    Row("a charge in no payout at all", (CHARGED,), "16d", "break", "payout", "100.00", policy=IN_PAYOUTS, hops={"payment_to_payout": "missing"}),
+    Row("a charge that was refunded before its payout", (CHARGED, back("refund.issued", "100.00", "2d", "re_1", CHARGE)), "16d", "ok", policy=IN_PAYOUTS),
+    Row("the processor's feed is behind", (CHARGED,), "16d", "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": "unproven"}, behind={"payments": "2d"}),
     # Fees.
     Row("the fee is the declared rate", (line("txn_1", "charge", 10_000, 320), paid_out(9_680)), "4d", "ok", policy=DECLARED, controls={"fee": "pass"}),
     Row("the processor kept more than it declared", (line("txn_1", "charge", 10_000, 350), paid_out(9_650)), "4d", "break", "fee", "0.30", policy=DECLARED),
@@ -257,6 +287,7 @@ FOURTH, FIFTH, SIXTH = (
     statement(100, 350, "4d", "S5", 5),
     statement(350, 300, "5d", "S6", 6),
 )
+IN_BANK = "[expect.stripe]\nbank = true"
 COUNTERPARTS = "[expect.bank]\ncounterpart = true"
 
 BANK = (
@@ -272,6 +303,9 @@ BANK = (
     Row("the payout failed and the money is in the bank", (*LINES, paid_out(9_412), paid_out(9_412, "5d", "payout.failed"), *arrived(9_412)), "8d", "break",
         "bank", "94.12"),
     Row("no bank is connected", (*LINES, paid_out(9_412)), "8d", "ok", controls={"bank": "not_applicable"}),
+    Row("a payout that waits for the bank", (*LINES, paid_out(9_412)), "5d", "pending", policy=IN_BANK, hops={"payout_to_bank": "waiting"}, next_deadline="8d"),
+    Row("a payout that never arrived", (*LINES, paid_out(9_412)), "14d", "break", "bank", "94.12", policy=IN_BANK, hops={"payout_to_bank": "missing"}),
+    Row("a payout that arrived in time", (*LINES, paid_out(9_412), *arrived(9_412)), "14d", "ok", policy=IN_BANK, hops={"payout_to_bank": "met"}),
     # A statement in itself.
     Row("opening and lines come to closing", (statement(100, 350), entry(300), entry(-50, "L2")), "8d", "ok", controls={"bank": "pass"}),
     Row("a line of the statement was lost", (statement(100, 350), entry(300)), "8d", "break", "bank", "0.50"),
@@ -292,7 +326,7 @@ BANK = (
         statement(70, 50, "4d", "S5", 5)), "9d", "ok", controls={"bank": "pass"}),
 )  # fmt: skip
 
-ROWS = (*RECEIPTS, *REFUNDS, *DISPUTES, *PAYOUTS, *BANK)
+ROWS = (*RECEIPTS, *REFUNDS, *ENTRIES, *DISPUTES, *PAYOUTS, *BANK)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
