@@ -8,6 +8,7 @@ with its candidates) or nothing, and then the next is asked:
 | reference | the reference names one open item, whole; a system said so, or amount or customer agrees too |
 | text | numbers of open items inside free text (`matching.references`), whose amounts agree, or their customer |
 | application | the ledger says that the item was settled by this amount on this day, and does not say by what |
+| split | two receipts of the customer, which together are the open amount of one item alone |
 | customer_amount | the customer, and the open amount of one item alone |
 | amount_date | no customer is known: the amount, inside the item's window, where chance could hardly have made it |
 | combination | the customer, and several items: all, all issued, all due by that day; else the one subset that sums up |
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import reduce
 from hashlib import blake2b
+from itertools import combinations
 from math import comb, gcd
 from typing import NamedTuple
 
@@ -39,6 +41,7 @@ from matching.policy import Identification
 from matching.references import Name
 
 MILLION = 1_000_000
+SPLIT_AMONG = 12  # receipts of one customer that are looked at two by two
 ROUNDS = 20  # of `identify_all`: two or three are enough but for chains made on purpose
 
 
@@ -84,6 +87,13 @@ class Receipt(msgspec.Struct, frozen=True):
     base_currency: str | None = None
     cleared_minor: int | None = None
     is_bank_line: bool = False
+
+    @property
+    def ident(self) -> "Ident":
+        return (self.home, self.payment_id)
+
+
+Ident = tuple[str, str]  # (home, payment) of a receipt
 
 
 class Part(NamedTuple):
@@ -149,6 +159,8 @@ class Book:
         self._by_applied: dict[tuple[str, date], set[str]] = defaultdict(set)
         self._amounts: dict[tuple[str, str], list[int]] = {}  # in order; made when asked for
         self._prefixes: set[str] = set()
+        self.longest_name = 1  # in runs
+        self.halves: dict[Ident, list[Item]] = {}  # of receipts that wait together: what each pays with another one
         for item in items:
             self.put(item)
 
@@ -165,6 +177,8 @@ class Book:
         for index, entry in self._entries(item):
             index[entry].add(item.key)
         self._amounts.pop((item.direction, item.currency), None)
+        for number in (item.number, *item.other_names):
+            self.longest_name = max(self.longest_name, len(references.name_of(number)) if number else 1)
         if item.number and (prefix := references.prefix_of(item.number)):
             self._prefixes.add(prefix)
 
@@ -323,7 +337,9 @@ def reference(book: Book, receipt: Receipt) -> _Found | _Ended | None:
         proven = [item for item in items if is_of_system or _corroborated(book, receipt, item, text)]
         exact = [item for item in proven if book.settles(receipt, item)] or proven
         if len(exact) == 1 and _may_take_part(receipt, exact[0]):
-            return _Found(exact, f"reference {text!r:.80} and {_beside(book, receipt, exact[0])}")
+            meant = [] if is_of_system else _others_meant(book, receipt, exact[0])
+            said_beside = _beside(book, receipt, exact[0]) if not meant else "the amount of another one"
+            return _Found([*exact, *meant], f"reference {text!r:.80} and {said_beside}", is_tie=bool(meant))
         if len(exact) > 1:
             return _Found(exact, f"reference {text!r:.80}", is_tie=True)
     return None
@@ -334,7 +350,7 @@ def text(book: Book, receipt: Receipt) -> _Found | _Ended | None:
     found: dict[str, Item] = {}
     names_settled = False
     for said in (*receipt.named, *receipt.texts):
-        for name in references.names_in(said):
+        for name in references.names_in(said, book.longest_name):
             for item in book.named(name):
                 if book.may_pay(receipt, item):
                     found[item.key] = item
@@ -363,7 +379,9 @@ def _among_named(book: Book, receipt: Receipt, items: list[Item]) -> _Found | _E
     if book.says_another(receipt):
         return _Ended("the text also names a document that is not open")
     if len(known) == 1:
-        return _Found(known, f"{known[0].number} in the text and the customer")
+        meant = _others_meant(book, receipt, known[0])
+        beside = "the amount of another one" if meant else "the customer"
+        return _Found([*known, *meant], f"{known[0].number} in the text and {beside}", is_tie=bool(meant))
     if len(known) > 1 and receipt.amount_minor > sum(map(book.left_minor, known)):
         return _Found(known, f"{len(known)} numbers in the text, and the customer")
     if len(known) > 1:
@@ -379,6 +397,15 @@ def application(book: Book, receipt: Receipt) -> _Found | _Ended | None:
         if any(day == receipt.on and book.pays(receipt, minor, item) for day, minor in item.applied)
     ]
     return _one(items, f"settled in the ledger on {receipt.on}, by this amount")
+
+
+def split(book: Book, receipt: Receipt) -> _Found | _Ended | None:
+    """With another receipt it is what one item of the customer has open. An item with its own amount is as good."""
+    items = book.halves.get(receipt.ident, [])
+    if not items:
+        return None
+    alike = [item for item in book.of_amount(receipt) if agrees(receipt, item)]
+    return _one([*items, *alike], "the customer, and the amount together with another receipt")
 
 
 def customer_amount(book: Book, receipt: Receipt) -> _Found | _Ended | None:
@@ -410,8 +437,17 @@ def combination(book: Book, receipt: Receipt) -> _Found | _Ended | None:
         return None
     for what, group in _groups(receipt, items):
         if len(group) > 1 and sum(map(book.left_minor, group)) == receipt.amount_minor:
-            return _Found(group, f"the customer, and the sum of {what}")
+            alike = _alike(book, group, items)
+            return _Found(alike or group, f"the customer, and the sum of {what}", is_tie=bool(alike))
     return _subset(book, receipt, [item for item in items if book.left_minor(item) < receipt.amount_minor])
+
+
+def _alike(book: Book, group: list[Item], items: list[Item]) -> list[Item]:
+    """The group with the items outside it that could stand in for one inside; none where there are no such."""
+    inside = {item.key for item in group}
+    amounts = {book.left_minor(item) for item in group}
+    outside = [item for item in items if item.key not in inside and book.left_minor(item) in amounts]
+    return [*group, *outside] if outside else []
 
 
 def _groups(receipt: Receipt, items: list[Item]) -> Iterator[tuple[str, list[Item]]]:
@@ -464,7 +500,7 @@ def subsets(amounts: Sequence[int], total: int, size: int, steps: int) -> list[t
 
 
 RULES: dict[str, Rule] = {
-    rule.__name__: rule for rule in (reference, text, application, customer_amount, amount_date, combination)
+    rule.__name__: rule for rule in (reference, text, application, split, customer_amount, amount_date, combination)
 }
 
 
@@ -479,6 +515,13 @@ def _is_strong(item: Item) -> bool:
 def _corroborated(book: Book, receipt: Receipt, item: Item, said: str) -> bool:
     """What a person wrote may be mistyped into another number: amount or customer must agree too."""
     return book.settles(receipt, item) or (references.is_strong(said) and agrees(receipt, item))
+
+
+def _others_meant(book: Book, receipt: Receipt, item: Item) -> list[Item]:
+    """Items of the customer that the amount settles, where it does not settle the one that is named: one of them is a slip."""
+    if book.settles(receipt, item):
+        return []
+    return [other for other in book.of_amount(receipt) if other.key != item.key and agrees(receipt, other)]
 
 
 def _may_take_part(receipt: Receipt, item: Item) -> bool:
@@ -523,11 +566,11 @@ def _digest(items: Sequence[Item]) -> str:
 
 def identify_all(book: Book, receipts: Iterable[Receipt]) -> list[Match | Refusal]:
     """A decision for each, in order of (home, payment). Bank lines last: they may be the same money as a receipt."""
-    waiting = {(receipt.home, receipt.payment_id): receipt for receipt in receipts}
+    waiting = {receipt.ident: receipt for receipt in receipts}
     decided: list[Match | Refusal] = []
     for is_bank_line in (False, True):
         decided += _settle(book, [r for _, r in sorted(waiting.items()) if r.is_bank_line == is_bank_line])
-    return sorted(decided, key=lambda each: (each.receipt.home, each.receipt.payment_id))
+    return sorted(decided, key=lambda each: each.receipt.ident)
 
 
 def _settle(book: Book, waiting: list[Receipt]) -> list[Match | Refusal]:
@@ -535,12 +578,33 @@ def _settle(book: Book, waiting: list[Receipt]) -> list[Match | Refusal]:
     matches: list[Match | Refusal] = []
     refused: list[Match | Refusal] = []
     for _ in range(ROUNDS):
+        book.halves = _halves(book, waiting)
         made, refused = _round(book, waiting)
         matches += made
         if not made:
             break
         waiting = [refusal.receipt for refusal in refused]
     return matches + refused
+
+
+def _halves(book: Book, waiting: list[Receipt]) -> dict[Ident, list[Item]]:
+    """Items that two receipts of one customer pay together; of customers with few receipts, to keep it short."""
+    by_customer: dict[tuple[str, ...], list[Receipt]] = defaultdict(list)
+    for receipt in waiting:
+        by_customer[receipt.direction, receipt.currency, *receipt.customers].append(receipt)
+    halves: dict[Ident, list[Item]] = defaultdict(list)
+    for (_, _, *customers), receipts in by_customer.items():
+        if customers and 1 < len(receipts) <= SPLIT_AMONG:
+            for one, other in combinations(receipts, 2):
+                for item in _paid_by_both(book, one, other):
+                    halves[one.ident].append(item)
+                    halves[other.ident].append(item)
+    return halves
+
+
+def _paid_by_both(book: Book, one: Receipt, other: Receipt) -> list[Item]:
+    both = msgspec.structs.replace(one, amount_minor=one.amount_minor + other.amount_minor, cleared_minor=None)
+    return [item for item in book.of_amount(both) if agrees(one, item) and not item.applied]
 
 
 def _round(book: Book, waiting: list[Receipt]) -> tuple[list[Match], list[Match | Refusal]]:

@@ -98,7 +98,7 @@ class Accounts(Section):
     revaluation: tuple[AccountRole, ...] | None = None
 
 
-RuleName = Literal["reference", "text", "application", "customer_amount", "amount_date", "combination"]
+RuleName = Literal["reference", "text", "application", "split", "customer_amount", "amount_date", "combination"]
 
 
 class Identification(Section):

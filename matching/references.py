@@ -78,10 +78,10 @@ def prefix_of(number: str) -> str:
     return found[0].text if len(found) > 1 and not found[0].is_digits and len(found[0].text) > 1 else ""
 
 
-def names_in(text: str) -> Iterator[Name]:
-    """Every stretch of a text that could be a document's name, from the longest."""
+def names_in(text: str, longest: int = MAX_RUNS_A_NAME) -> Iterator[Name]:
+    """Every stretch of a text, of up to `longest` runs, that could be a document's name; from the longest."""
     found = runs(text)
-    for length in range(min(MAX_RUNS_A_NAME, len(found)), 0, -1):
+    for length in range(min(longest, MAX_RUNS_A_NAME, len(found)), 0, -1):
         for start in range(len(found) - length + 1):
             if _is_whole(found, start, start + length):
                 yield tuple(run.text for run in found[start : start + length])

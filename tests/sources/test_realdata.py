@@ -16,8 +16,10 @@ import yaml
 
 from canonical.money import convert, to_minor
 from matching.case import Case
+from matching.identify import Book, Match, identify_all
 from matching.judge import judge
 from matching.policy import load
+from matching.unidentified import item_of, receipts_of
 from sources.records import Mapped, Rejected, map_paths
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -488,3 +490,46 @@ def test_orders_that_were_never_invoiced_are_the_ones_of_the_file(flow: list[Any
     }
     assert orders - invoiced - refused == never
     assert (len(orders), len(never)) == (2406, 48)
+
+
+# --- Identification: payments that name no invoice ----------------------------------------------------------------------
+
+
+def test_every_real_payment_that_is_matched_is_matched_to_the_invoice_it_paid(books: dict[str, list[Any]], capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """The truth is what no rule looks at: Xero updates an invoice in the moment in which it journals its payment."""
+    policy, cases = load(), [case_of(key, events) for key, events in books.items()]
+    book = Book(policy.identification, filter(None, (item_of(case, policy) for case in cases)))
+    asking = [receipt for case in cases for receipt in receipts_of(case, policy)]
+    decided = identify_all(book, asking)
+    matches = [each for each in decided if isinstance(each, Match)]
+    updated = {row["invoice_id"]: seconds(row["updated_date_utc"]) for row in rows_of("xero_books/invoices.csv")}
+    journaled: dict[str, list[float]] = defaultdict(list)
+    for row in rows_of("xero_books/journals.csv"):
+        journaled[row["source_id"]].append(seconds(row["created_date_utc"]))
+    apart_s = [
+        min(abs(updated[part.target.rpartition(":")[2]] - at) for at in journaled[match.receipt.payment_id])
+        for match in matches
+        for part in match.parts
+    ]
+    ties = [each.receipt.payment_id for each in decided if not isinstance(each, Match) and each.is_ambiguous]
+    with capsys.disabled():
+        print(
+            f"\nxero payments: {len(asking)} name no invoice, {len(matches)} matched ({len(matches) / len(asking):.1%}), near ties {ties}"
+        )
+    assert (
+        len(asking) == 304
+        and len(matches) >= 282
+        and len({part.target for m in matches for part in m.parts}) == len(matches)
+    )
+    assert max(apart_s) < 1, "some payment was matched to an invoice that was not touched when it was booked"
+
+
+def case_of(key: str, events: list[Any]) -> Case:
+    case = Case(key)
+    for event in events:
+        case.add(event)
+    return case
+
+
+def seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp.removesuffix(" UTC")).replace(tzinfo=UTC).timestamp()
