@@ -108,6 +108,8 @@ class Period(Model):
 
 
 class TaxLine(Model):
+    """`rate` is in per cent; `base_minor` net of tax, or what contains it where the tax is inclusive."""
+
     amount_minor: SignedMinor
     code: Name | None = None
     jurisdiction: Name | None = None

@@ -16,12 +16,14 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import malformed, orders, stories
+from company import group, malformed, orders, stories
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
 from company.faults import (
     BATCH_FAULTS,
+    GROUP_FAULTS,
+    GROUP_TURNS,
     INVOICE_FAULTS,
     INVOICE_TURNS,
     LEDGER_FAULTS,
@@ -41,6 +43,7 @@ _STRIDE = 7_919  # walks through the customers so that each is billed about once
 # Of a day's business, by hour in UTC: the entities' working hours laid over one another.
 _HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3)
 _WEEKEND = 0.35
+_OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
 _FIRST_OF_MONTH = 2.5  # billing runs
 
 
@@ -112,7 +115,9 @@ class Company:
         self._customers = customers
         self._faults = faults
         self._truth = truth
-        self._invoice_faults = _Draw(faults, (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS))
+        self._invoice_faults = _Draw(
+            faults, (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS)
+        )
         self._batch_faults = _Draw(faults, BATCH_FAULTS)
         self._batches: list[Batch] = []
         self._seed = seed
@@ -129,10 +134,22 @@ class Company:
         bill = draw_bill(rng, customer, at, is_free=fault == "free")
         invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
         second = self._second(rng, fault, customer)
+        if fault in _OF_GROUP:
+            return self._between_companies(rng, invoice, fault, pace)
         if fault == "batched":
             self._join_batch(invoice)
         stories.tell(invoice, fault, second)
         return self._sent(rng, invoice, f"{fault}+{second}" if second else fault, pace)
+
+    def _between_companies(
+        self, rng: Random, sold: InvoiceLife, fault: str, pace: Pace
+    ) -> list[tuple[datetime, bytes, bytes]]:
+        bought = group.sell(sold, fault)
+        sent = self._sent(rng, sold, fault, pace)
+        if bought is not None:
+            sent += self._sent(rng, bought, fault, pace)
+        self._truth.add(group.pair(sold, bought, fault))
+        return sent
 
     def _join_batch(self, invoice: InvoiceLife) -> None:
         batch = next((batch for batch in self._batches if batch.takes(invoice)), None)

@@ -15,9 +15,11 @@ INVOICE_FAULTS = (
 ORDER_FAULTS = ("missing_subscription", "late_subscription", "subscription_api_failure")
 # Ordinary events of a business that a toy would take for faults: they tie out.
 INVOICE_TURNS = ("edited_posting", "voided", "withholding", "instalments", "declined_first", "free")
-# Of the wider ledger: batches, revenue over time, exchange gains. None unless asked for; `LIVING` asks.
+# Of the wider ledger: batches, revenue over time, exchange gains, the group. None unless asked for; `LIVING` asks.
 LEDGER_FAULTS = ("misscheduled", "unrecognised", "wrong_gain")
 LEDGER_TURNS = ("batched", "scheduled", "realised_gain")
+GROUP_FAULTS = ("unbooked_counterpart", "counterpart_differs")
+GROUP_TURNS = ("between_companies",)
 BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
 
 
@@ -66,6 +68,9 @@ class FaultRates:
     batched: float = 0.0
     scheduled: float = 0.0
     realised_gain: float = 0.0
+    unbooked_counterpart: float = 0.0
+    counterpart_differs: float = 0.0
+    between_companies: float = 0.0
     short_batch: float = 0.0
     forgotten_member: float = 0.0
     member_twice: float = 0.0
@@ -82,7 +87,7 @@ class FaultRates:
         for name, rate in vars(self).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"rate {name} is {rate}, not between 0 and 1")
-        of_invoices = (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS)
+        of_invoices = (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS)
         for kind, names in (("invoices", of_invoices), ("orders", ORDER_FAULTS), ("batches", BATCH_FAULTS)):
             if sum(getattr(self, name) for name in names) > 1:
                 raise ValueError(f"the rates of {kind} add up to more than 1")
@@ -100,5 +105,6 @@ class FaultRates:
 
 LIVING = FaultRates(
     misscheduled=0.003, unrecognised=0.003, wrong_gain=0.003, batched=0.1, scheduled=0.1, realised_gain=0.05,
+    unbooked_counterpart=0.003, counterpart_differs=0.003, between_companies=0.03,
     short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
 )  # fmt: skip
