@@ -4,22 +4,26 @@
   need only say what differs.
 - Strict: an unknown key, a wrong type or an unknown control is an error naming the key and its line.
 - `hash` is 16 hex over the whole policy after defaults: equal policies have equal hashes, whatever their layout.
+- `[[version]]` sections change it from a moment on (rule E16): each is laid over the version before it, the first over
+  the rest of the file. A case is judged by the version that holds where it starts: see `matching.view`. What is decided
+  for all cases alike (FOR_ALL_TIME) cannot change so. A verdict carries the hash of the whole, versions and all.
 """
 
 import hashlib
 import json
-import re
 import tomllib
-from collections.abc import Hashable
-from datetime import timedelta
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from importlib import resources
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError
 
 from canonical.events import EVENTS, AccountRole, Event
 from canonical.ids import CaseKind
+from matching.policy_lines import line_of, lines_of
 from matching.terms import ELAPSED, CalendarTerms, DayCount, EntityTerms, Hops, Seconds, Section, stated
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
@@ -35,8 +39,16 @@ ControlName = Literal[
 ]  # fmt: skip
 
 
+# What cannot change with a version: it is read before a case is known, or for many cases at once.
+FOR_ALL_TIME = frozenset(("feeds", "limits", "identification", "version"))
+
+
 class PolicyError(ValueError):
-    """A policy that cannot be used; the message names the key, the line where it stands, and what is wrong."""
+    """A policy that cannot be used. Each of `problems` names the key, the line where it stands, and what is wrong."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class Expectation(Section):
@@ -150,31 +162,7 @@ class Policy(Section):
     limits: Limits
     owners: dict[BreakClass, Owner]
     severity: dict[BreakClass, Severity]
-
-    @model_validator(mode="after")
-    def _names_what_is_described(self) -> "Policy":
-        """A feed that nobody describes would count as complete, and what it brings late as missing."""
-        if self.grace.awaits not in self.feeds:
-            raise ValueError(f"grace.awaits: there is no [feeds.{self.grace.awaits}]")
-        for path, terms in stated(self.hops):
-            where = ".".join(("hops", *path))
-            if terms.awaits is not None and terms.awaits not in self.feeds:
-                raise ValueError(f"{where}.awaits: there is no [feeds.{terms.awaits}]")
-            if terms.calendar not in (None, ELAPSED) and terms.calendar not in self.calendars:
-                raise ValueError(f"{where}.calendar: there is no [calendars.{terms.calendar}]")
-        return self
-
-    @model_validator(mode="after")
-    def _names_what_there_is(self) -> "Policy":
-        """A record type or field that does not exist would never be looked at, and seem to be in order."""
-        for event_type in self.contracts:
-            if event_type not in EVENTS:
-                raise ValueError(f"contracts.{event_type}: there is no such type of event")
-        for name in self.systems_of_record:
-            document, _, field = name.partition(".")
-            if not any(_is_of(kind, event, document, field) for kind, event in EVENTS.items()):
-                raise ValueError(f"systems_of_record.{name}: there is no such document or field")
-        return self
+    version: tuple["Version", ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -184,6 +172,13 @@ class Policy(Section):
     @cached_property
     def terms(self) -> "Terms":
         return Terms(self)
+
+
+class Version(Section):
+    """The whole policy as it holds from a moment on."""
+
+    valid_from: AwareDatetime
+    policy: Policy
 
 
 class Assessment(NamedTuple):
@@ -213,6 +208,11 @@ class Terms:
         }
         self.assessments: dict[Hashable, Assessment] = {}  # by situation: see matching.assessment
         self.mandatory: dict[str, frozenset[str]] = {kind: frozenset(names) for kind, names in policy.mandatory.items()}
+        self.versions = [(version.valid_from, version.policy) for version in reversed(policy.version)]
+
+    def version_at(self, start: datetime) -> Policy | None:
+        """The version that holds at a moment; None before the first."""
+        return next((policy for valid_from, policy in self.versions if valid_from <= start), None)
 
 
 def _is_of(event_type: str, event: type[Event], document: str, field: str) -> bool:
@@ -228,13 +228,77 @@ def load(text: str | None = None) -> Policy:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"policy is not TOML: {error}") from None
-    merged = _laid_over(_defaults, given)
-    if isinstance(merged.get("expect"), dict):
-        merged["expect"] = _expectations(merged["expect"])
+    merged = _with_expectations(_laid_over(_defaults, given))
+    merged["version"] = _in_turn(merged, given.get("version", []))
     try:
-        return Policy.model_validate_json(json.dumps(merged, default=str))  # JSON: lists are tuples there, still strict
+        policy = Policy.model_validate_json(
+            json.dumps(merged, default=str)
+        )  # JSON: lists are tuples there, still strict
     except ValidationError as error:
-        raise PolicyError("; ".join(_explain(item, text) for item in error.errors(include_url=False))) from None
+        said = [(_path(item["loc"]), str(item["msg"])) for item in error.errors(include_url=False)]
+        base = {path for path, _ in said}  # a version repeats what is wrong below it
+        raise PolicyError(*_told((item for item in said if item[0][2:] not in base), text)) from None
+    if contradictions := list(_contradictions(policy, given)):
+        raise PolicyError(*_told(contradictions, text))
+    return policy
+
+
+def _in_turn(base: dict[str, Any], versions: Any) -> Any:
+    """Every version with the whole policy as it then is."""
+    if not isinstance(versions, list) or not all(isinstance(version, dict) for version in versions):
+        return versions
+    below = {key: value for key, value in base.items() if key != "version"}
+    whole: list[dict[str, Any]] = []
+    for version in versions:
+        stated = {key: value for key, value in version.items() if key != "valid_from"}
+        below = _with_expectations(_laid_over(below, stated))
+        begins = {"valid_from": _midnight(version["valid_from"])} if "valid_from" in version else {}
+        whole.append({"policy": below, **begins})
+    return whole
+
+
+def _midnight(stated: Any) -> Any:
+    """A date is its beginning in UTC."""
+    is_date = isinstance(stated, date) and not isinstance(stated, datetime)
+    return datetime.combine(stated, time.min, UTC).isoformat() if is_date else stated
+
+
+Said = tuple[tuple[str, ...], str]
+
+
+def _contradictions(policy: Policy, given: Mapping[str, Any]) -> Iterator[Said]:
+    """What is well written and still cannot be meant, by the path of its key."""
+    yield from _names_nothing(policy)
+    for number, (before, after) in enumerate(pairwise(policy.version), 1):
+        if before.valid_from >= after.valid_from:
+            yield ("version", str(number), "valid_from"), "must be later than that of the version before it"
+    for number, (version, stated_keys) in enumerate(zip(policy.version, given.get("version", ()), strict=True)):
+        at = ("version", str(number))
+        yield from (
+            ((*at, key), "holds for all time: state it outside of versions")
+            for key in FOR_ALL_TIME & stated_keys.keys()
+        )
+        yield from (((*at, *path), said) for path, said in _names_nothing(version.policy) if path[0] in stated_keys)
+
+
+def _names_nothing(policy: Policy) -> Iterator[Said]:
+    """A feed that nobody describes would count as complete, and what it brings late as missing; a type of event or a field
+    that does not exist would never be looked at, and seem to be in order.
+    """
+    awaiting = [(("hops", *path), terms) for path, terms in stated(policy.hops)]
+    for path, awaits in [(("grace",), policy.grace.awaits), *((path, terms.awaits) for path, terms in awaiting)]:
+        if awaits is not None and awaits not in policy.feeds:
+            yield (*path, "awaits"), f"there is no [feeds.{awaits}]"
+    for path, terms in awaiting:
+        if terms.calendar not in (None, ELAPSED) and terms.calendar not in policy.calendars:
+            yield (*path, "calendar"), f"there is no [calendars.{terms.calendar}]"
+    for event_type in policy.contracts:
+        if event_type not in EVENTS:
+            yield ("contracts", event_type), "there is no such type of event"
+    for name in policy.systems_of_record:
+        document, _, field = name.partition(".")
+        if not any(_is_of(kind, event, document, field) for kind, event in EVENTS.items()):
+            yield ("systems_of_record", name), "there is no such document or field"
 
 
 def _laid_over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -246,35 +310,30 @@ def _laid_over(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _expectations(expect: dict[str, Any]) -> dict[str, Any]:
+def _with_expectations(whole: dict[str, Any]) -> dict[str, Any]:
     """Each system says only what differs from [expect.default]."""
-    default = expect.get("default")
-    if not isinstance(default, dict):
-        return expect
-    return {system: default | stated if isinstance(stated, dict) else stated for system, stated in expect.items()}
+    expect = whole.get("expect")
+    default = expect.get("default") if isinstance(expect, dict) else None
+    if not isinstance(expect, dict) or not isinstance(default, dict):
+        return whole
+    merged = {system: default | stated if isinstance(stated, dict) else stated for system, stated in expect.items()}
+    return whole | {"expect": merged}
 
 
-def _explain(item: Any, text: str) -> str:
-    path = [str(part) for part in item["loc"] if part != "[key]"]
-    line = _line_of(path, text)
-    where = f" (line {line})" if line else ""
-    return f"{'.'.join(path)}{where}: {item['msg']}" if path else str(item["msg"])
+def _path(loc: Sequence[Any]) -> tuple[str, ...]:
+    """As it is written in the file: a version's policy is the version's table itself, a calendar has no kind in its path."""
+    path = tuple(str(part) for part in loc if part != "[key]")
+    if path[:1] == ("version",) and path[2:3] == ("policy",):
+        return (*path[:2], *_path(path[3:]))
+    return (*path[:2], *path[3:]) if path[:1] == ("calendars",) and path[2:3] in (("business",), ("batch",)) else path
 
 
-def _line_of(path: list[str], text: str) -> int | None:
-    """The line on which the key, or else the innermost table around it, is written."""
-    table: list[str] = []
-    found = None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
-        key = re.match(r"\s*([^=#\s]+)\s*=", line)
-        if header:
-            table = [part.strip(" \"'") for part in header[1].split(".")]
-        elif key and path[: len(table) + 1] == [*table, key[1].strip("\"'")]:
-            return number
-        if header and table == path[: len(table)]:
-            found = number
-    return found
+def _told(said: Iterable[Said], text: str) -> Iterator[str]:
+    lines = lines_of(text)
+    for path, what in dict.fromkeys(said):
+        line = line_of(path, lines)
+        where = f" (line {line})" if line else ""
+        yield f"{'.'.join(path)}{where}: {what}" if path else what
 
 
 def _read_defaults() -> dict[str, Any]:

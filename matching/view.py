@@ -11,9 +11,9 @@ from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
-from canonical.events import Event
+from canonical.events import EARLIEST, Event
 from matching import documents, rounding
-from matching.case import Case
+from matching.case import ALLOCATION, Case
 from matching.clock import Clock
 from matching.documents import moment
 from matching.ledger import Cause, Conversion, Ledger
@@ -53,11 +53,15 @@ class View:
     total_minor: int
 
     def __init__(self, case: Case, policy: Policy, clock: Clock) -> None:
-        self.key, self.policy, self.clock = case.key, policy, clock
-        terms = policy.terms
+        self.key, self.clock = case.key, clock
         self.kind, self.entity, self.system, self.ident = split_key(case.key)
-        self.expect: Expectation = terms.expect[self.system]
         facts = self.facts = case.facts()
+        terms = policy.terms
+        if terms.versions:
+            policy = terms.version_at(starts_at(self.kind, facts)) or policy
+            terms = policy.terms
+        self.policy = policy
+        self.expect: Expectation = terms.expect[self.system]
         if not self.entity and facts:
             self.entity = facts[0].data.entity
         self.terms: EntityHops = terms.hops[self.entity]
@@ -272,6 +276,17 @@ class View:
             return False
         tax_variance_minor: int = ledger.tax_minor - tax_minor
         return tax_variance_minor == net_minor - self.total_minor
+
+
+def starts_at(kind: str, facts: Sequence[Event]) -> datetime:
+    """When the case starts, which says which version of policy it is judged by (rule E16).
+
+    When its own document was first booked, since clocks run from there; until one has come, the first of its other facts.
+    What other cases told of theirs does not count: they may be of another time.
+    """
+    own_types = _DOCUMENT_TYPES.get(kind, ())
+    own = [fact for fact in facts if fact.type in own_types] or [fact for fact in facts if fact.type != ALLOCATION]
+    return min(map(moment, own), default=EARLIEST)
 
 
 def split_key(key: str) -> tuple[str, str, str, str]:

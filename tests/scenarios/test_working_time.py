@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.scenarios.books import Row, applied, check, invoice, payment, posting
+from tests.scenarios.books import Row, after, applied, check, invoice, payment, posting
 
 # 1 March 2026 is a Sunday; Berlin is an hour ahead of UTC.
 BERLIN = """
@@ -27,6 +27,17 @@ LOCAL_NIGHTLY = BERLIN + "[hops.invoice_to_posting.ledgers.local]\ncalendar = 'n
 OURS_LOCALLY = LOCAL_NIGHTLY + "[hops.invoice_to_posting.entities.acme-us.ledgers.local]\ncalendar = 'elapsed'\n"
 DUE_DAYS = BERLIN + "[hops.invoice_to_payment]\ncalendar = 'berlin'\n"
 BOUGHT = {"due_date": "2026-04-03"}  # Good Friday; after the weekend and Easter Monday comes Tuesday 7 April
+# From the day after START a document is late after an hour, no longer after a quarter of one; by April a cent may differ.
+SINCE_MONDAY = """
+[[version]]
+valid_from = 2026-03-02
+[version.hops.invoice_to_posting]
+target_s = 3_600
+[[version]]
+valid_from = 2026-04-01
+[version.tolerance]
+amount_minor = 1
+"""
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))
 TWO_LEDGERS = (invoice("120.00"), posting("120.00", "5m", ledger="main", document="p1"))
 
@@ -72,6 +83,21 @@ ROWS = (
     Row("due on a holiday, paid a day after the next working day: late",
         (invoice("120.00", **BOUGHT), posting("120.00", "1m"), payment("120.00", "38d"), applied("120.00", "38d+1h")),
         "40d", "ok", policy=DUE_DAYS, hops={"invoice_to_payment": "met_late"}),
+    Row("booked before a new policy holds: the old target, whenever it is looked at",
+        (invoice("120.00"), posting("120.00", "30m"), *PAID), "40d", "ok", policy=SINCE_MONDAY,
+        hops={"invoice_to_posting": "met_late"}),
+    Row("booked since a new policy holds: its target",
+        (invoice("120.00", "1d"), posting("120.00", "1d+30m"), *PAID), "40d", "ok", policy=SINCE_MONDAY,
+        hops={"invoice_to_posting": "met"}),
+    Row("dated before and booked since: when it was booked counts, for clocks run from there",
+        (invoice("120.00", recorded_at=after("1d")), posting("120.00", "1d+30m"), *PAID), "40d", "ok", policy=SINCE_MONDAY,
+        hops={"invoice_to_posting": "met"}),
+    Row("amended after a new policy holds: the case started before",
+        (invoice("120.00"), invoice("120.01", "32d", event="invoice.amended", document="in_1", version=2), posting("120.00", "30m"),
+         payment("120.01", "33d"), applied("120.01", "33d+1h")), "40d", "break", "amount", policy=SINCE_MONDAY),
+    Row("of a version, what the one before it said still holds",
+        (invoice("120.01", "32d"), posting("120.00", "32d+30m"), payment("120.01", "33d"), applied("120.01", "33d+1h")),
+        "60d", "ok", policy=SINCE_MONDAY, hops={"invoice_to_posting": "met"}),
 )  # fmt: skip
 
 

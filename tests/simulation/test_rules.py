@@ -778,6 +778,26 @@ async def test_open_cases_are_judged_again_by_a_new_policy_without_a_new_fact() 
     assert {hop["state"] for verdict in open_cases for hop in verdict["hops"] if hop["name"] == "invoice_to_posting"} == {"late"}  # fmt: skip
 
 
+@scenario
+async def test_a_policy_that_changes_from_a_day_on_judges_each_case_by_the_day_it_started() -> None:
+    rig = Rig(deadlines_per_flush=2)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(5)))
+    await rig.settle(worker)
+    day = rig.clock().date() + timedelta(days=1)
+    rig.policy = load(
+        f"[[version]]\nvalid_from = {day}\n[version.hops.invoice_to_posting]\ntarget_s = 60\nlate_is_break = false"
+    )
+    again = await start(rig, "b")
+    rig.clock.advance(minutes=20)
+    await rig.settle(again, rounds=6)
+    verdicts = rig.store.verdicts().values()
+    assert {verdict["policy"] for verdict in verdicts} == {rig.policy.hash}, "not judged again, or not in the open"
+    assert {tuple(found["class"] for found in verdict["breaks"]) for verdict in verdicts} == {("sla",)}, (
+        "judged by a later day's"
+    )
+
+
 # E13: outbound ids say what happened, are acknowledged before the commit, and are the same when sent again
 
 

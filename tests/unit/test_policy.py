@@ -1,5 +1,7 @@
 """Policy: defaults, what a file of one's own changes, and errors that say where."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from canonical.ids import CASE_KINDS
@@ -46,7 +48,7 @@ def test_a_hop_that_awaits_a_feed_nobody_describes_is_refused() -> None:
         "[hops.invoice_to_posting]\nawaits = 'sap'",
         "[hops.invoice_to_posting.entities.acme-de]\nawaits = 'sap'",
     ):
-        with pytest.raises(PolicyError, match=r"invoice_to_posting.*awaits: there is no \[feeds.sap\]"):
+        with pytest.raises(PolicyError, match=r"invoice_to_posting.*awaits \(line 2\): there is no \[feeds.sap\]"):
             load(text)
 
 
@@ -86,11 +88,74 @@ def test_a_policy_cannot_be_changed() -> None:
         ("expect = 3", r"expect \(line 1\)"),
         ("[hops.invoice_to_posting.entities.acme-de]\nterms_days = 3", r"entities\.acme-de\.terms_days \(line 2\)"),
         ("[hops\ntarget_s = 1", r"not TOML.*line 1"),
+        ("[hops.payout_to_bank]\ncalendar = 'berlin'", r"payout_to_bank\.calendar \(line 2\): there is no \[calendars\.berlin\]"),
+        ("[calendars.b]\nkind = 'business'\nzone = 'Berlin'\nweekend = []", r"calendars\.b \(line 1\).*no time zone 'Berlin'"),
+        ("[calendars.b]\nkind = 'batch'\nzone = 'UTC'\nruns = ['2 am']\ndays = ['monday']\ntakes_s = 0", r"calendars\.b\.runs\.0 \(line 4\)"),
+        ("[calendars.b]\nkind = 'office'", r"calendars\.b \(line 1\)"),
+        ("[grace]\nawaits = 'crm'", r"grace\.awaits \(line 2\)"),
+        ("\n[[version]]\n[version.tolerance]\namount_minor = -1", r"version\.0\.valid_from \(line 2\): Field required; version\.0\.tolerance\.amount_minor \(line 4\)"),
+        ("[[version]]\nvalid_from = 2026-07-01T00:00:00", r"version\.0\.valid_from \(line 2\).*timezone"),
+        ("[[version]]\nvalid_from = 2026-07-01\n[version.limits]\nfacts_per_case = 1", r"version\.0\.limits \(line 3\): holds for all time"),
+        ("[[version]]\nvalid_from = 2026-07-01\n[[version]]\nvalid_from = 2026-06-01", r"version\.1\.valid_from \(line 4\): must be later"),
+        ("[[version]]\nvalid_from = 2026-07-01\nversion = 3", r"version\.0\.version \(line 3\)"),
+        ("version = 3", r"version \(line 1\)"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_names_its_key_and_line(text: str, said: str) -> None:
     with pytest.raises(PolicyError, match=said):
         load(text)
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_and_each_once() -> None:
+    text = "[tolerance]\namount_minor = -1\n[hops.payout_to_bank]\ntarget_s = 'soon'\n[[version]]\nvalid_from = 2026-07-01\n"
+    with pytest.raises(PolicyError) as told:
+        load(text)
+    assert [problem.partition(":")[0] for problem in told.value.problems] == [
+        "hops.payout_to_bank.target_s (line 4)",
+        "tolerance.amount_minor (line 2)",
+    ]
+
+
+def test_lines_are_found_behind_texts_and_lists_over_several_lines() -> None:
+    text = """[accounts]
+invoice = [
+  "receivable", # "[
+  "tax",
+]
+credit = ["cashew"]
+[hops."invoice_to_posting".entities.'acme.de']
+target_s = "x"
+"""
+    with pytest.raises(PolicyError) as told:
+        load(text)
+    assert [problem.partition(":")[0] for problem in told.value.problems] == [
+        "hops.invoice_to_posting.entities.acme.de.target_s (line 8)",
+        "accounts.credit.0 (line 6)",
+    ]
+
+
+def test_each_version_is_laid_over_the_one_before_it() -> None:
+    policy = load("""
+[tolerance]
+amount_minor = 1
+[[version]]
+valid_from = 2026-07-01
+[version.tolerance]
+amount_minor = 2
+[[version]]
+valid_from = 2026-08-01T00:00:00+02:00
+[version.hops.invoice_to_posting]
+target_s = 60
+""")
+    moments = [
+        datetime(2026, 6, 30, 23, 59, tzinfo=UTC),
+        datetime(2026, 7, 1, tzinfo=UTC),
+        datetime(2026, 7, 31, 22, tzinfo=UTC),
+    ]
+    held = [policy.terms.version_at(moment) or policy for moment in moments]
+    assert [version.tolerance.amount_minor for version in held] == [1, 2, 2]
+    assert [version.terms.hops["x"].invoice_to_posting.target_s for version in held] == [900, 900, 60]
+    assert policy.hash != load("[tolerance]\namount_minor = 1").hash
 
 
 def test_every_kind_of_case_has_its_controls_and_every_mandatory_one_is_asked() -> None:
