@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from sinks.client import Client
 from sinks.migrate import migrate
+from sources.registry import SOURCES
 from streams import topics
 from tests.fixtures_kafka import Kafka, start_kafka
 from tests.fixtures_store import StoreProcess
 
-SOURCES = ("canonical", "stripe", "xero_tables", "receivables_csv")
 APP_CORE, REST_CORE = 0, 1
 
 
@@ -39,7 +39,7 @@ def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
             for pid in (kafka.pid, store.pid) if pinned else ():
                 pin(pid, REST_CORE)
             migrate(store.client())
-            topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=SOURCES)
+            topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=tuple(SOURCES))
             yield Cluster(folder, kafka, store)
         finally:
             store.kill()

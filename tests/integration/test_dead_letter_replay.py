@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from canonical.records import encode
 from sinks.client import Client
+from sources.registry import SOURCES
 from streams import topics
 from streams.dead_letters import MAX_REPLAYS
 from streams.letters import Chosen, Letter, audit, find
@@ -36,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def kafka(private_kafka: Kafka) -> Kafka:
-    topics.create(private_kafka.bootstrap, sources=("canonical", "stripe", "xero_tables", "receivables_csv"))
+    topics.create(private_kafka.bootstrap, sources=tuple(SOURCES))
     return private_kafka
 
 

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks import load
 from sinks.migrate import migrate
+from sources.registry import SOURCES
 from streams import topics
 from tests.fixtures_kafka import Kafka, start_cluster
 from tests.fixtures_store import StoreProcess
@@ -30,14 +31,13 @@ from tests.integration.test_stream import (
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-SOURCES = ("canonical", "stripe", "xero_tables", "receivables_csv")
 StartWorker = Callable[..., WorkerProcess]
 StartStore = Callable[..., StoreProcess]
 
 
 @pytest.fixture
 def kafka(private_kafka: Kafka) -> Kafka:
-    topics.create(private_kafka.bootstrap, partitions=4, replication=1, sources=SOURCES)
+    topics.create(private_kafka.bootstrap, partitions=4, replication=1, sources=tuple(SOURCES))
     return private_kafka
 
 
@@ -113,7 +113,7 @@ def test_topic_that_is_deleted_stops_the_worker_and_made_anew_is_read_from_its_b
     admin.delete_topics(["payments"])["payments"].result(20)
     wait_for(lambda: worker.exit_code() is not None, "the worker saying that a topic is gone", 150)
     assert worker.exit_code() in (2, 70)
-    topics.create(kafka.bootstrap, partitions=4, replication=1, sources=SOURCES)
+    topics.create(kafka.bootstrap, partitions=4, replication=1, sources=tuple(SOURCES))
     more = load.produce(kafka.bootstrap, load.messages(200, prefix="C", at=LONG_AGO))
     again = start_worker("second", kafka.bootstrap, store_process.url)
     wait_for(lambda: facts_in(client) >= first + more - 200, "the records of the new topic")
@@ -133,7 +133,7 @@ def test_leader_that_dies_hands_over_and_nothing_is_lost_or_judged_wrong(
     three_brokers: list[Kafka], store_process: StoreProcess, start_worker: StartWorker
 ) -> None:
     bootstrap = ",".join(broker.bootstrap for broker in three_brokers)
-    topics.create(bootstrap, partitions=4, replication=3, sources=SOURCES)
+    topics.create(bootstrap, partitions=4, replication=3, sources=tuple(SOURCES))
     worker = start_worker("patient", bootstrap, store_process.url)
     wait_for(lambda: "own partitions" in worker.log.read_text(), "an assignment")
     records = load.produce(bootstrap, load.messages(500, at=LONG_AGO))

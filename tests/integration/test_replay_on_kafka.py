@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import load
+from sources.registry import SOURCES
 from streams import topics
 from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
@@ -24,7 +25,7 @@ CASES = 2_000
 def books(
     private_kafka: Kafka, store_process: StoreProcess, start_worker: Callable[..., WorkerProcess]
 ) -> Iterator["Books"]:
-    topics.create(private_kafka.bootstrap, 4, 1, ("canonical", "stripe", "xero_tables", "receivables_csv"))
+    topics.create(private_kafka.bootstrap, 4, 1, tuple(SOURCES))
     yield Books(private_kafka, store_process, start_worker)
 
 

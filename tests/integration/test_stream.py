@@ -13,6 +13,7 @@ from canonical.records import decode
 from matching.policy import load as load_policy
 from matching.verdict import whole
 from sinks.client import Client
+from sources.registry import SOURCES
 from streams import topics
 from streams.batch import reconcile
 from tests.fixtures_kafka import Kafka
@@ -32,7 +33,7 @@ def kafka(private_kafka: Kafka) -> Kafka:
         private_kafka.bootstrap,
         partitions=4,
         replication=1,
-        sources=("canonical", "stripe", "xero_tables", "receivables_csv"),
+        sources=tuple(SOURCES),
     )
     return private_kafka
 
@@ -149,7 +150,7 @@ def test_store_away_for_a_while_loses_nothing(kafka: Kafka, store_process: Store
 
 
 def test_worker_beyond_the_number_of_partitions_waits_and_takes_over(private_kafka: Kafka, store_process: StoreProcess, start_worker: Callable[..., WorkerProcess]) -> None:  # fmt: skip
-    topics.create(private_kafka.bootstrap, 1, 1, sources=("canonical", "stripe", "xero_tables", "receivables_csv"))
+    topics.create(private_kafka.bootstrap, 1, 1, sources=tuple(SOURCES))
     workers = [start_worker(name, private_kafka.bootstrap, store_process.url) for name in ("one", "spare")]
     owns_nothing = "own partitions []"
     wait_for(lambda: any(owns_nothing in worker.log.read_text() for worker in workers), "one without a partition")
