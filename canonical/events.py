@@ -118,13 +118,34 @@ class TaxLine(Model):
     inclusive: bool | None = None
 
 
+BillReason = Literal["recurring", "proration", "usage", "rebill", "one_off", "other"]
+
+
+class Proration(Model):
+    """How a line was prorated, as its provider declares: `price_minor` is of the whole `period`, of which the line is a part.
+
+    `daily`: by days. `monthly`: each month of the period costs the same, a part of one by its days. `seconds`: `seconds` of
+    the `of_seconds` that the whole period has.
+    """
+
+    price_minor: SignedMinor
+    method: Literal["daily", "monthly", "seconds"] | None = None
+    period: Period | None = None
+    seconds: Count | None = None
+    of_seconds: Count | None = None
+
+
 class Line(Model):
+    """`reason` where it is not the document's: usage or proration on a recurring bill."""
+
     amount_minor: SignedMinor
     description: Text | None = None
     product: Name | None = None
     quantity: Decimal_ | None = None
     tax_code: Name | None = None
     period: Period | None = None
+    reason: BillReason | None = None
+    proration: Proration | None = None
 
 
 AccountRole = Literal[
@@ -178,8 +199,11 @@ class Allocation(Model):
 
 
 class OrderData(Priced):
+    """A quote's total is of one billing period, or of the whole term; `period` is the term."""
+
     subscription_id: Name | None = None
     plan: Name | None = None
+    period: Period | None = None
 
 
 class SubscriptionData(Document):
@@ -188,10 +212,12 @@ class SubscriptionData(Document):
     plan: Name | None = None
     quantity: Decimal_ | None = None
     quote_id: Name | None = None
-    period: Period | None = None
+    period: Period | None = None  # its term; of a pause, how long it lasts
 
 
 class ScheduledBill(Model):
+    """Before tax: `period` is what it is for, where that is not told by the days on which bills are due."""
+
     due_on: Date
     total_minor: Minor
     period: Period | None = None
@@ -231,7 +257,8 @@ class CustomerData(Document):
 class InvoiceData(Priced):
     """`order_key` is the case of the subscription it bills, `summary_key` of the batch that posts it, where stated.
 
-    `counterparty` is the entity of one's own group on the other side.
+    `counterparty` is the entity of one's own group on the other side. A rebill names the document that it `replaces`, and
+    the case of that where it is another one.
     """
 
     direction: Direction
@@ -240,11 +267,12 @@ class InvoiceData(Priced):
     counterparty: Name | None = None
     due_date: Date | None = None
     subscription_id: Name | None = None
-    reason: Literal["recurring", "proration", "usage", "rebill", "one_off", "other"] | None = None
+    reason: BillReason | None = None
     service_period: Period | None = None
     lines: tuple[Line, ...] | None = None
     tax_lines: tuple[TaxLine, ...] | None = None
     replaces: Name | None = None
+    replaces_key: CaseKey | None = None
 
 
 class VoidData(Document):
@@ -261,12 +289,15 @@ class VoidData(Document):
 
 
 class CreditMemoData(Priced):
-    """`invoice_key` is the case of the invoice that it reduces, where that is another one; `counterparty` as an invoice's."""
+    """`invoice_key` is the case of the invoice that it reduces, where that is another one; `order_key` and `counterparty` as an
+    invoice's.
+    """
 
     direction: Direction
     counterparty: Name | None = None
     invoice_id: Name | None = None
     invoice_key: CaseKey | None = None
+    order_key: CaseKey | None = None
     summary_key: CaseKey | None = None
     lines: tuple[Line, ...] | None = None
     tax_lines: tuple[TaxLine, ...] | None = None
@@ -462,13 +493,14 @@ class LinkData(Document):
     alias: CaseKey
 
 
-AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing"]  # fmt: skip
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing", "rebill", "natural_key"]  # fmt: skip
 
 
 class AllocationData(Document):
     """What the case `home` means for the one it is told to (rule E6): tieout's own, made by matching.effects.
 
-    `document_id` is that of the fact it follows from; `version` is the revision, the highest holds; 0 takes it back.
+    `document_id` is that of the fact it follows from; `version` is the revision, the highest holds; 0 takes it back. A bill
+    says beside its total how much of it is tax, usage (of which period) and proration, why it was made and what it replaces.
     """
 
     home: CaseKey
@@ -478,6 +510,12 @@ class AllocationData(Document):
     direction: Direction | None = None
     period: Period | None = None
     sequence: Count | None = None
+    tax_minor: SignedMinor | None = None
+    usage_minor: SignedMinor | None = None
+    usage_period: Period | None = None
+    proration_minor: SignedMinor | None = None
+    reason: Name | None = None
+    replaces: Name | None = None
 
 
 class TouchedData(Document):

@@ -50,6 +50,11 @@ def account_key(entity: str, account: str) -> str:
     return case_key("index", entity, "bank", account)
 
 
+def natural_key(entity: str, system: str, *names: str) -> str:
+    """The index case to which every invoice of a system comes that says the same in these words. Raises CaseKeyError."""
+    return case_key("index", entity, system, "same+" + "+".join(quote(name, safe="") for name in names))
+
+
 def fact_id(system: str, document: str, *transition: str) -> str:
     """Identity of a fact: `fact_id("stripe", "in_1", "issued")` is `stripe:in_1:issued`."""
     return ":".join(_part(part) for part in (system, document, *transition))

@@ -17,12 +17,13 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
-from canonical.ids import CaseKeyError, account_key, intercompany_key, period_key
+from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, natural_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.case import ALLOCATION, Case, content
 from matching.matches import MADE, MONEY_IN, choices_among
 from matching.policy import Policy
+from matching.view import split_key
 
 
 class Part(NamedTuple):
@@ -110,6 +111,8 @@ def as_event(home: str, effect: Effect, revision: int) -> Event:
         "amount_minor": min(MAX_MINOR, max(-MAX_MINOR, effect.amount_minor)),
         "direction": getattr(data, "direction", None), "period": period, "sequence": getattr(data, "sequence", None),
     }  # fmt: skip
+    if effect.kind in _BILLS:
+        stated |= _of_bill(data)
     return records.make(
         ALLOCATION, id=f"tieout:{blake2b(identity, digest_size=16).hexdigest()}", source="tieout/effects",
         subject=fact.subject, time=fact.time, correlationid=effect.target, traceparent=fact.traceparent,
@@ -221,21 +224,95 @@ def _of_application(fact: Any, _: Policy) -> Iterable[Part]:
         yield Part(data.payment_key, "applied_from", sign * took_minor, currency)
 
 
-def _of_invoice(fact: Any, _: Policy) -> Iterable[Part]:
-    """Of the subscription it bills, of the batch that posts it, and of the pair of companies that it lies between."""
+def _of_invoice(fact: Any, policy: Policy) -> Iterable[Part]:
+    """Of the subscription it bills, of the batch that posts it, of the pair of companies that it lies between, and of the
+    document that it replaces; without a subscription, of what else may be the same document."""
     data = fact.data
-    if data.order_key is not None:
-        yield Part(data.order_key, "bill", data.total_minor, data.currency)
+    order = data.order_key or (_order_of(fact, policy) if data.subscription_id is not None else None)
+    if order is not None:
+        yield Part(order, "bill", data.total_minor, data.currency)
+    else:
+        yield from _by_natural_key(fact)
     if data.summary_key is not None:
         yield Part(data.summary_key, "member", data.total_minor, data.currency)
     if data.counterparty is not None:
         yield from _between_companies(data, data.total_minor)
+    if data.replaces is not None:
+        yield from _of_rebill(fact)
+
+
+def _order_of(fact: Any, policy: Policy) -> str | None:
+    """The case of its subscription, where policy says that the billing system's orders are named by it."""
+    _, entity, system, _ = split_key(fact.correlationid)
+    if policy.terms.expect[system].orders != "subscription":
+        return None
+    return _key_or_none(partial(case_key, "order"), entity, system, fact.data.subscription_id)
+
+
+def _by_natural_key(fact: Any) -> Iterator[Part]:
+    """What makes two documents the same: customer and number, where the case is not named by the number already; without
+    a number customer, amount and period."""
+    data, customer = fact.data, fact.data.customer
+    name = None if customer is None else customer.sold_to or customer.bill_to or customer.payer
+    if name is None or (data.number is not None and fact.correlationid.endswith(f":{data.number}")):
+        return
+    _, entity, system, ident = split_key(fact.correlationid)
+    if data.number is not None:
+        key = None if ident == data.number else _key_or_none(natural_key, entity, system, data.direction, name, data.number)  # fmt: skip
+    elif data.service_period is not None:
+        period, amount = data.service_period, f"{data.total_minor} {data.currency}"
+        key = _key_or_none(natural_key, entity, system, data.direction, name, amount, str(period.start), str(period.end))  # fmt: skip
+    else:
+        key = None
+    if key is not None:
+        yield Part(key, "natural_key", data.total_minor, data.currency)
+
+
+def _of_rebill(fact: Any) -> Iterator[Part]:
+    """To the document that it replaces: its case as stated, else named like its own where that is by document."""
+    data, original = fact.data, fact.data.replaces_key
+    if original is None:
+        _, entity, system, ident = split_key(fact.correlationid)
+        if ident != data.document_id:
+            return
+        original = _key_or_none(partial(case_key, "invoice"), entity, system, data.replaces)
+    if original is not None:
+        yield Part(original, "rebill", data.total_minor, data.currency)
+
+
+# Kinds that say what a bill is made of.
+_BILLS = frozenset(("bill", "rebill", "natural_key"))
+
+
+def _of_bill(data: Any) -> dict[str, Any]:
+    reason, lines = getattr(data, "reason", None), data.lines or ()
+    net_minor = data.total_minor - (data.tax_minor or 0)
+    usage, prorated = ([line for line in lines if line.reason == kind] for kind in ("usage", "proration"))
+    usage_minor = net_minor if reason == "usage" else sum(line.amount_minor for line in usage)
+    return {
+        "tax_minor": data.tax_minor,
+        "usage_minor": usage_minor or None,
+        "usage_period": _span(usage),
+        "proration_minor": (net_minor if reason == "proration" else sum(line.amount_minor for line in prorated)) or None,
+        "reason": reason,
+        "replaces": getattr(data, "replaces", None) or getattr(data, "invoice_id", None),
+    }  # fmt: skip
+
+
+def _span(lines: Iterable[Any]) -> Any:
+    """From the first to the last day of the lines that have a period."""
+    periods = [line.period for line in lines if line.period is not None]
+    if not periods:
+        return None
+    return {"start": min(period.start for period in periods), "end": max(period.end for period in periods)}
 
 
 def _of_credit_memo(fact: Any, _: Policy) -> Iterable[Part]:
     data = fact.data
     if data.invoice_key is not None:
         yield Part(data.invoice_key, "credit", data.total_minor, data.currency)
+    if data.order_key is not None:
+        yield Part(data.order_key, "bill", -data.total_minor, data.currency)
     if data.summary_key is not None:
         yield Part(data.summary_key, "member", -data.total_minor, data.currency)
     if data.counterparty is not None:

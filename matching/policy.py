@@ -35,7 +35,7 @@ ControlName = Literal[
     "conflict", "cutoff", "sla", "summary_split", "rounding", "account", "orphan_application",
     "revenue_schedule", "closed_period", "intercompany", "open_item", "system_of_record", "contract",
     "misapplied", "reversed_after_application", "refund_unmatched", "chargeback", "fee", "bank",
-    "ambiguous_match",
+    "ambiguous_match", "quote_mismatch", "duplicate_period",
 ]  # fmt: skip
 
 
@@ -65,6 +65,8 @@ class Expectation(Section):
     receipt_posting: bool
     counterpart: bool
     on_account: bool
+    orders: Literal["stated", "subscription"]
+    proration: Literal["undeclared", "daily", "monthly", "seconds"]
 
 
 class Tolerance(Section):

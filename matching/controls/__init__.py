@@ -9,6 +9,7 @@ from matching.controls import (
     amounts,
     bank,
     disputes,
+    duplicates,
     governance,
     identification,
     intercompany,
@@ -63,7 +64,15 @@ _RECORDS: tuple[Control, ...] = (records.conflict, governance.system_of_record, 
 _ANY_DOCUMENT: tuple[Control, ...] = (*_RECORDS, timing.cutoff, timing.sla)
 
 CONTROLS: dict[str, tuple[Control, ...]] = {
-    "order": (parties.customer, parties.entity, orders.missing_subscription, *_RECORDS, timing.sla),
+    "order": (
+        parties.customer,
+        parties.entity,
+        orders.missing_subscription,
+        orders.quote_mismatch,
+        duplicates.duplicate_period,
+        *_RECORDS,
+        timing.sla,
+    ),
     "invoice": (*_DOCUMENT, *_INVOICE, *_ANY_DOCUMENT),
     "credit": (*_DOCUMENT, receipts.refund_unmatched, *_ANY_DOCUMENT),
     "receipt": (
@@ -105,6 +114,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
     ),
     "index": (
         periods.closed_period,
+        postings.duplicate_invoice,
         intercompany.intercompany,
         bank.bank,
         governance.system_of_record,
@@ -118,8 +128,10 @@ LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
         accounts.account,
         amounts.balance,
         amounts.tax,
+        duplicates.duplicate_period,
         governance.contract,
         governance.system_of_record,
+        orders.quote_mismatch,
         parties.customer,
         parties.entity,
         receipts.misapplied,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from matching.controls.duplicates import same_invoice
 from matching.controls.summaries import missing_journal
 from matching.deliveries import failure_beside
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
@@ -172,7 +173,12 @@ _INVOICE_NONE = not_applicable("duplicate_invoice", "no document in this case ye
 
 
 def duplicate_invoice(view: View) -> Answer:
-    """One system sent one document under this number: two that both stand bill the customer twice."""
+    """One document is issued once: two of one number, or of one amount and period of a customer, bill the customer twice.
+
+    Two that lie in one case are that case's break; two cases with the same document meet in an index case of what they share.
+    """
+    if view.kind == "index":
+        return same_invoice(view)
     if view.document is None:
         return _INVOICE_NONE
     if not view.extra_documents:
