@@ -32,6 +32,7 @@ from sources import (
     records,
     salesforce_tables,
     sap_document_flow,
+    sap_odata,
     shop_tables,
     stripe,
     xero_tables,
@@ -95,6 +96,7 @@ SOURCES: dict[str, Source] = {
         _source("receivables_csv", records.read_receivables, receivables_csv.map_record, receivables_csv.key),
         _source("chargebee", records.read_chargebee, chargebee.map_record, chargebee.key),
         _source("quickbooks", records.read_json, quickbooks.map_record, quickbooks.key),
+        _source("sap_odata", records.read_json, sap_odata.map_record, sap_odata.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source(

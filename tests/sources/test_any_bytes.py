@@ -30,6 +30,7 @@ FOLDERS = {
     "chargebee": "chargebee", "salesforce_tables": "salesforce", "hubspot_tables": "hubspot",
     "quickbooks": "quickbooks",
     "zuora_tables": "zuora",
+    "sap_odata": "sap_odata",
 }  # fmt: skip
 CONVERTED = {"invoice_isk", "invoice_isk_fraction", "invoice_mga"}  # their units are not the record's: test_stripe
 VALID: list[tuple[str, dict[str, Any]]] = [

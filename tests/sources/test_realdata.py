@@ -268,6 +268,25 @@ def test_every_quickbooks_record_is_an_event_or_says_why_not() -> None:
         assert rest == Decimal(str(line["UnappliedAmt"])) * 100
 
 
+def test_every_odata_body_is_an_event_or_says_why_not() -> None:
+    found = outcomes("sap_odata", "sap/odata")
+    types = Counter(event.type for outcome in found if isinstance(outcome, Mapped) for event in outcome.events)
+    assert len(found) == len(list((DATA / "sap/odata").rglob("*.json"))) == 40
+    assert types == {"invoice.issued": 2, "invoice.voided": 1, "document.recorded": 1, "posting.recorded": 1}
+    assert Counter(outcome.failure for outcome in found if isinstance(outcome, Rejected)) == {
+        "policy": 35,
+        "mapping": 1,
+    }
+    (posted,) = [
+        event
+        for outcome in found
+        if isinstance(outcome, Mapped)
+        for event in outcome.events
+        if event.type == "posting.recorded"
+    ]
+    assert [line.base_minor for line in posted.data.lines] == [99_900, -99_900]
+
+
 # --- Bank statements against the oracles beside them --------------------------------------------------------------------
 
 
