@@ -13,7 +13,7 @@ from matching.effects import as_event, effects
 from matching.policy import load
 from matching.verdict import decode
 from streams.batch import reconcile
-from tests.scenarios.books import INVOICE, Row, applied, case_of, check, invoice, payment, posting, tell
+from tests.scenarios.books import INVOICE, Row, applied, case_of, check, invoice, payment, posting, tell, verdict_of
 
 RECEIPT, CREDIT, PAYOUT = "receipt:acme-us:bank:py_1", "credit:acme-us:billing:CN-1", "payout:acme-us:stripe:po_1"
 CHARGE, REBILL = "receipt:acme-us:stripe:ch_1", "invoice:acme-us:billing:INV-2"
@@ -183,6 +183,31 @@ DISPUTES = (
 )  # fmt: skip
 
 
+def write_off(facts: tuple[Event, ...], as_of: str, at: str = "62d", action: str = "write_off") -> Event:
+    """A decision on the break that these facts have by then."""
+    found = verdict_of(Row("", facts, as_of, "break")).breaks[0]
+    return tell(
+        "decision.made", f"d_{at}", at, case=facts[0].correlationid, system="tieout", action=action, break_class=found.class_,
+        fingerprint=found.fingerprint, actor="ana", role="controller", reason_code="uncollectible",
+    )  # fmt: skip
+
+
+IN_PART = (*SOLD, payment("60.00"), applied("60.00"))
+
+WRITE_OFFS = (
+    Row("a write-off is decided, and not booked yet", (*SOLD, write_off(SOLD, "61d")), "90d", "pending", controls={"missing_payment": "not_assessed"}),
+    Row("a write-off is decided and booked", (*SOLD, write_off(SOLD, "61d"), applied("100.00", "63d", kind="write_off")), "90d", "ok"),
+    Row("the rest is to be written off", (*IN_PART, write_off(IN_PART, "61d")), "90d", "pending", controls={"short_payment": "not_assessed"}),
+    Row("the rest is written off", (*IN_PART, write_off(IN_PART, "61d"), applied("40.00", "63d", kind="write_off", document="ap_2")), "90d", "ok"),
+    Row("it was decided about another amount", (*SOLD, write_off(SOLD, "61d"), payment("60.00", "70d"), applied("60.00", "70d")), "90d", "break",
+        "short_payment", "40.00"),
+    Row("decided otherwise a day later", (*SOLD, write_off(SOLD, "61d"), write_off(SOLD, "61d", "63d", "chase")), "90d", "break", "missing_payment", "100.00"),
+    Row("nobody may give up what was posted wrong", (invoice("100.00"), posting("90.00"), write_off((invoice("100.00"), posting("90.00")), "1h", "2h")),
+        "3h", "break", "amount", "10.00"),
+    Row("a lost dispute is to be written off", (*LOST, write_off(LOST, "31d", "32d")), "90d", "pending", controls={"chargeback": "not_assessed"}),
+)  # fmt: skip
+
+
 def paid_out(amount: int, at: str = "3d", event: str = "payout.paid", **more: Any) -> Event:
     return tell(event, "po_1", at, case=PAYOUT, system="stripe", **({"currency": "USD", "amount_minor": amount} | more))
 
@@ -326,7 +351,7 @@ BANK = (
         statement(70, 50, "4d", "S5", 5)), "9d", "ok", controls={"bank": "pass"}),
 )  # fmt: skip
 
-ROWS = (*RECEIPTS, *REFUNDS, *ENTRIES, *DISPUTES, *PAYOUTS, *BANK)
+ROWS = (*RECEIPTS, *REFUNDS, *ENTRIES, *DISPUTES, *WRITE_OFFS, *PAYOUTS, *BANK)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
