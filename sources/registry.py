@@ -27,6 +27,7 @@ from sources import (
     document_flow,
     hubspot_tables,
     joined,
+    killbill,
     quickbooks,
     receivables_csv,
     records,
@@ -97,6 +98,7 @@ SOURCES: dict[str, Source] = {
         _source("chargebee", records.read_chargebee, chargebee.map_record, chargebee.key),
         _source("quickbooks", records.read_json, quickbooks.map_record, quickbooks.key),
         _source("sap_odata", records.read_json, sap_odata.map_record, sap_odata.key),
+        _source("killbill", records.read_json, killbill.map_record, killbill.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source(

@@ -31,6 +31,7 @@ FOLDERS = {
     "quickbooks": "quickbooks",
     "zuora_tables": "zuora",
     "sap_odata": "sap_odata",
+    "killbill": "killbill",
 }  # fmt: skip
 CONVERTED = {"invoice_isk", "invoice_isk_fraction", "invoice_mga"}  # their units are not the record's: test_stripe
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -49,7 +50,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
 BANK = [
     (source, record.body) for source in ("camt", "mt940") for record in SOURCES[source].read([str(FIXTURES / "bank")])
 ]
-IN_MAJOR_UNITS = {"quickbooks"}  # whose JSON numbers are major units; those of other sources are minor ones
+IN_MAJOR_UNITS = {"quickbooks", "killbill"}  # whose JSON numbers are major units; those of other sources are minor ones
 IN_MINOR_UNITS = {"shop_tables"}  # whose texts are minor units; those of other sources are major ones
 
 scalars = (

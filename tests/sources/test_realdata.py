@@ -287,6 +287,15 @@ def test_every_odata_body_is_an_event_or_says_why_not() -> None:
     assert [line.base_minor for line in posted.data.lines] == [99_900, -99_900]
 
 
+def test_every_killbill_body_is_an_event_or_says_why_not() -> None:
+    found = outcomes("killbill", "killbill")
+    bodies = [body for path in (DATA / "killbill").glob("*.json") for body in json.loads(path.read_text())]
+    types = Counter(event.type for outcome in found if isinstance(outcome, Mapped) for event in outcome.events)
+    assert len(found) == len(bodies) == 110
+    assert Counter(outcome.failure for outcome in found if isinstance(outcome, Rejected)) == {"policy": 87}
+    assert (types["invoice.issued"], types["payment.received"], types["subscription.activated"]) == (18, 8, 8)
+
+
 # --- Bank statements against the oracles beside them --------------------------------------------------------------------
 
 
