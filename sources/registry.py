@@ -28,6 +28,7 @@ from sources import (
     hubspot_tables,
     joined,
     killbill,
+    netsuite_tables,
     quickbooks,
     receivables_csv,
     records,
@@ -85,6 +86,7 @@ def _source(name: str, read: Callable[[Iterable[str]], Iterator[records.RawRecor
 
 _hubspot = partial(joined.read_joined, layout=hubspot_tables.LAYOUT)
 _salesforce = partial(joined.read_joined, layout=salesforce_tables.LAYOUT)
+_netsuite = partial(joined.read_joined, layout=netsuite_tables.LAYOUT)
 _zuora = partial(joined.read_joined, layout=zuora_tables.LAYOUT)
 _shop_tables = partial(joined.read_joined, layout=shop_tables.LAYOUT)
 
@@ -106,6 +108,7 @@ SOURCES: dict[str, Source] = {
         ),
         _source("hubspot_tables", _hubspot, hubspot_tables.map_record, hubspot_tables.key),
         _source("salesforce_tables", _salesforce, salesforce_tables.map_record, salesforce_tables.key),
+        _source("netsuite_tables", _netsuite, netsuite_tables.map_record, netsuite_tables.key),
         _source("zuora_tables", _zuora, zuora_tables.map_record, zuora_tables.key),
         _source("shop_tables", _shop_tables, shop_tables.map_record, shop_tables.key),
     )

@@ -229,6 +229,7 @@ def test_every_chargebee_record_is_mapped_or_says_why_not() -> None:
     [
         ("salesforce_tables", "salesforce", 111, {"document.recorded": 10, "customer.changed": 1, "customer.merged": 1}, {"policy": 89, "mapping": 10}),
         ("hubspot_tables", "hubspot", 2643, {"customer.changed": 96}, {"policy": 2545, "mapping": 2}),
+        ("netsuite_tables", "netsuite/table_extracts", 294, {"customer.changed": 9}, {"policy": 272, "mapping": 7, "master_data": 3}),
         ("zuora_tables", "zuora", 103, {"cash.applied": 6, "invoice.issued": 5, "payment.received": 5, "customer.changed": 4, "subscription.activated": 2}, {"policy": 74, "master_data": 1}),
     ],
 )  # fmt: skip
@@ -236,7 +237,7 @@ def test_every_row_of_every_table_is_an_event_or_says_why_not(source: str, folde
     """All samples of opportunities are deleted ones; rows are counted with the csv module."""
     found = outcomes(source, folder)
     rows = sum(len(rows_of(str(path.relative_to(DATA)))) for path in (DATA / folder).rglob("*.csv"))
-    joined = 6 if source == "zuora_tables" else 0  # its invoice items, told with their invoices
+    joined = {"zuora_tables": 6, "netsuite_tables": 3}.get(source, 0)  # items and entries, told with their headers
     assert len(found) + joined == rows == records
     assert Counter(event.type for outcome in found if isinstance(outcome, Mapped) for event in outcome.events) == types
     assert Counter(outcome.failure for outcome in found if isinstance(outcome, Rejected)) == refused
