@@ -6,6 +6,7 @@ The batch of the day is journal JE-9; invoices of 100.00 and tax 20.00 name it. 
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.events import Event
@@ -13,6 +14,8 @@ from matching.case import Case
 from matching.effects import as_event, effects
 from matching.judge import judge
 from matching.policy import load
+from matching.verdict import decode
+from streams.batch import reconcile
 from tests.scenarios.books import Row, after, applied, case_of, check, invoice, payment, posting, reversal, tell
 
 BATCH = "summary:acme-us:erp:JE-9"
@@ -140,3 +143,14 @@ def test_a_batch_is_the_same_whatever_the_order() -> None:
             case.add(fact)
         verdicts.add(str(judge(case, POLICY, after("2d"))))
     assert len(verdicts) == 1
+
+
+def test_a_day_in_files_is_one_break_on_its_batch_and_none_on_its_1200_invoices() -> None:
+    """Through `tieout reconcile`: members are told between the records' passes, in whatever order they lie."""
+    day = [member(number) for number in range(1, 1_201)]
+    lines = [msgspec.json.encode(event) for event in (journal("119995.00"), *day)]
+    random.Random(7).shuffle(lines)
+    verdicts = [decode(raw) for raw in reconcile(lines, POLICY, after("1h"))]
+    assert len(verdicts) == 1_201
+    found = [(verdict.kind, each.class_, each.variance_minor) for verdict in verdicts for each in verdict.breaks]
+    assert found == [("summary", "summary_split", 500)]
