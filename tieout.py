@@ -474,6 +474,114 @@ def migrate(
         _say("\n".join(done) or "nothing to do")
 
 
+policy_app = typer.Typer(
+    help="Policy: what is expected, by when, how exactly, and who owns a break.\n\nExample: tieout policy check policy.toml",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(policy_app, name="policy")
+
+
+@policy_app.command(name="check")
+def policy_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML, laid over the default policy.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say every mistake of a policy file, each with its key and line; exit code 1 if there is one.
+
+    Example: tieout policy check policy.toml
+    """
+    from matching.policy import PolicyError, load
+
+    text = _policy_text(str(file)) or ""
+    try:
+        found, problems = load(text).hash, ()
+    except PolicyError as error:
+        found, problems = None, error.problems
+    if as_json:
+        _print_json({"policy": found, "problems": list(problems)})
+    else:
+        typer.echo("\n".join(f"{file}: {problem}" for problem in problems) or f"{file}: in order, policy {found}")
+    if problems:
+        raise typer.Exit(EXIT_WRONG)
+
+
+@policy_app.command(name="explain")
+def policy_explain(
+    case: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Of the case whose verdict is explained.")] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EVENTS...]", help="Canonical events; without them the store's verdict."),
+    ] = None,
+    hop: Annotated[str | None, typer.Option(metavar="NAME", help="Instead of a case: what holds for a hop.")] = None,
+    entity: Annotated[str, typer.Option(metavar="NAME", help="For this entity.")] = "",
+    ledger: Annotated[str | None, typer.Option(metavar="NAME", help="For this ledger.")] = None,
+    policy: PolicyFile = None,
+    as_of: Annotated[str | None, typer.Option(metavar="TIME", help="Of events: judged as of then.")] = None,
+    store: StoreUrl = DEFAULT_STORE,
+) -> None:
+    """Say in words which rule a verdict came from: due dates, tolerances, owners, severities, each with table and line.
+
+    Example: tieout policy explain invoice:acme:billing:INV-1 events.jsonl --policy policy.toml
+
+    Example: tieout policy explain --hop invoice_to_posting --entity acme-de
+    """
+    from matching.explain import Origins, hop_rules
+    from matching.policy import Hops
+
+    rules, text = _policy(policy), _policy_text(policy)
+    if (case is None) == (hop is None):
+        _cannot("name either a case or --hop")
+    if case is not None:
+        typer.echo("\n".join(_explained(case, files, rules, text, as_of, store)))
+        return
+    if hop not in Hops.model_fields:
+        _cannot(f"unknown hop {hop!r}; known are {', '.join(Hops.model_fields)}")
+    for version in (None, *range(len(rules.version))):
+        if version is not None:
+            typer.echo(f"from {rules.version[version].valid_from:%Y-%m-%d %H:%M} UTC")
+        for rule in hop_rules(hop, entity, ledger, Origins(text, version)):
+            typer.echo(f"  {rule.words}" if version is not None else rule.words)
+
+
+@policy_app.command(name="schema")
+def policy_schema(output: Output = None) -> None:
+    """Print the JSON Schema of policy files, for editors.
+
+    Example: tieout policy schema -o policy.schema.json
+    """
+    from matching.policy_schema import schema as schema_of
+    from streams.files import CannotRead
+    from streams.files import output as opened
+
+    with _mistakes(CannotRead), opened(output) as out:
+        out.write(json.dumps(schema_of(), indent=2).encode() + b"\n")
+
+
+def _explained(case: str, files: list[str] | None, rules: Any, text: str | None, as_of: str | None, store: str) -> list[str]:  # fmt: skip
+    from matching.explain import Origins, verdict_in_words, version_of
+    from sinks.client import StoreUnavailable
+    from sinks.replays import ReplayStore
+    from streams.doctor import Unreachable, reach
+    from streams.explained import CannotExplain, from_lines, from_store
+    from streams.files import CannotRead, Lines
+
+    with _mistakes(CannotExplain, CannotRead, Unreachable, StoreUnavailable):
+        if files:
+            verdict, facts = from_lines(Lines(files), case, rules, _time(as_of, "--as-of"))
+        else:
+            verdict, facts = from_store(ReplayStore(_migrated(reach(store))), case, rules)
+    version = version_of(rules, facts, case)
+    origins = Origins(text, version)
+    told = [f"{case} is {verdict.outcome}, by policy {verdict.policy}"]
+    if version is not None:
+        told.append(
+            f"as it holds from {rules.version[version].valid_from:%Y-%m-%d %H:%M} UTC (line {origins.version_line(version)})"
+        )
+    held = rules if version is None else rules.version[version].policy
+    return told + list(verdict_in_words(verdict, held, origins))
+
+
 @app.command()
 def replay(
     store: StoreUrl = DEFAULT_STORE,
@@ -1020,14 +1128,19 @@ class _Refused:
 def _policy(path: str | None) -> Any:
     from matching.policy import PolicyError, load
 
-    if path is None:
-        return load()
     try:
-        return load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        _cannot(f"cannot read policy {path}: {getattr(error, 'strerror', None) or 'it is not text'}")
+        return load(_policy_text(path))
     except PolicyError as error:
         _cannot(f"{path}: {error}")
+
+
+def _policy_text(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        _cannot(f"cannot read policy {path}: {getattr(error, 'strerror', None) or 'it is not text'}")
 
 
 def _time(text: str | None, option: str) -> Any:

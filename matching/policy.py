@@ -230,7 +230,7 @@ def load(text: str | None = None) -> Policy:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"policy is not TOML: {error}") from None
-    merged = _with_expectations(_laid_over(_defaults, given))
+    merged = _with_expectations(_laid_over(DEFAULTS, given))
     merged["version"] = _in_turn(merged, given.get("version", []))
     try:
         policy = Policy.model_validate_json(
@@ -343,5 +343,5 @@ def _read_defaults() -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath("default_policy.toml").read_text(encoding="utf-8"))
 
 
-_defaults = _read_defaults()
+DEFAULTS = _read_defaults()
 _default_policy = load("")

@@ -39,6 +39,7 @@ COMMANDS = (
     "backfill",
     "tie-out",
     "close",
+    "policy",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
@@ -398,4 +399,84 @@ def test_the_installed_command_is_the_same_program() -> None:
         pytest.skip("tieout is not installed in this environment")
     assert subprocess.run([installed, "--version"], capture_output=True, timeout=60, check=True).stdout.startswith(
         b"tieout "
+    )
+
+
+POLICY = """[hops.invoice_to_posting]
+target_s = 60
+[hops.invoice_to_posting.entities.acme]
+calendar = "berlin"
+[calendars.berlin]
+kind = "business"
+zone = "Europe/Berlin"
+weekend = ["saturday", "sunday"]
+[owners]
+missing_posting = "platform"
+[[version]]
+valid_from = 2026-01-01
+[version.severity]
+missing_posting = "low"
+"""
+
+
+def test_policy_check_says_every_mistake_with_its_line(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(POLICY)
+    bad.write_text(
+        "[tolerance]\namount_minor = -1\n\n[owners]\namount = 'nobody'\n[hops.payout_to_bank]\ncalender = 'x'\n"
+    )
+    done = tieout("policy", "check", good)
+    assert (done.returncode, done.stderr) == (0, b"") and b"in order, policy " in done.stdout
+    done = tieout("policy", "check", bad)
+    assert done.returncode == 1
+    said = done.stdout.decode().replace(str(bad), "FILE").splitlines()
+    assert [line.partition(")")[0] for line in said] == [
+        "FILE: hops.payout_to_bank.calender (line 7", "FILE: tolerance.amount_minor (line 2", "FILE: owners.amount (line 5",
+    ]  # fmt: skip
+    problems = json.loads(tieout("policy", "check", bad, "--json").stdout)
+    assert problems["policy"] is None and len(problems["problems"]) == 3
+    assert "no-such.toml" in refusal(tieout("policy", "check", "no-such.toml"))
+    bad.write_text("[owners\n")
+    assert b"not TOML" in tieout("policy", "check", bad).stdout
+
+
+def test_policy_explain_names_table_and_line_of_each_rule(tmp_path: Path) -> None:
+    policy, events = tmp_path / "policy.toml", tmp_path / "events.jsonl"
+    policy.write_text(POLICY)
+    events.write_bytes(lines(invoice("INV-1")))
+    key = json.loads(events.read_bytes().splitlines()[0])["correlationid"]
+    done = tieout("policy", "explain", key, events, "--policy", policy, "--as-of", "2027-01-01T00:00:00Z")
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    for line in (
+        f"{key} is break, by policy ",
+        "as it holds from 2026-01-01 00:00 UTC (line 11)",
+        "invoice_to_posting is missing: started ",
+        "  due: [hops.invoice_to_posting] target_s = 60 (line 2)",
+        "  time runs: [hops.invoice_to_posting.entities.acme] calendar = berlin (line 4)",
+        "  missing: [hops.invoice_to_posting] missing_after_s = 86400 (default)",
+        "break missing_posting: ",
+        "  owner platform: [owners] missing_posting = platform (line 10)",
+        "  severity low: [severity] missing_posting = low (line 14)",
+        "  expected: [expect.default] posting = true (default)",
+    ):
+        assert line in said, f"{line!r} is not in\n{said}"
+    other = tieout(
+        "policy", "explain", "--hop", "invoice_to_posting", "--entity", "globex", "--policy", policy
+    ).stdout.decode()
+    assert "time runs: [hops.invoice_to_posting] calendar = elapsed (default)" in other
+
+
+def test_policy_explain_refuses_what_it_cannot_explain(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_bytes(lines(invoice("INV-1")))
+    assert "no event of case invoice:x:y:z" in refusal(tieout("policy", "explain", "invoice:x:y:z", events))
+    assert "unknown hop 'posting'" in refusal(tieout("policy", "explain", "--hop", "posting"))
+    assert "either a case or --hop" in refusal(tieout("policy", "explain"))
+    assert "127.0.0.1:1" in refusal(tieout("policy", "explain", "invoice:x:y:z", env=NOBODY))
+
+
+def test_policy_schema_is_that_of_the_docs() -> None:
+    assert json.loads(tieout("policy", "schema").stdout) == json.loads(
+        (ROOT / "docs" / "policy.schema.json").read_text()
     )

@@ -1,13 +1,17 @@
 """Policy: defaults, what a file of one's own changes, and errors that say where."""
 
+import tomllib
 from datetime import UTC, datetime
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from canonical.ids import CASE_KINDS
 from matching.controls import CONTROLS, NAMES
 from matching.hops import HOPS
-from matching.policy import PolicyError, load
+from matching.policy import DEFAULTS, PolicyError, load
+from matching.policy_schema import schema
+from tests.unit.policy_docs import PAGE, SCHEMA, page, schema_text
 
 DEFAULT = load()
 
@@ -156,6 +160,31 @@ target_s = 60
     assert [version.tolerance.amount_minor for version in held] == [1, 2, 2]
     assert [version.terms.hops["x"].invoice_to_posting.target_s for version in held] == [900, 900, 60]
     assert policy.hash != load("[tolerance]\namount_minor = 1").hash
+
+
+def test_docs_show_the_policy_as_it_is() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tests.unit.policy_docs"
+    assert SCHEMA.read_text(encoding="utf-8") == schema_text(), "run python -m tests.unit.policy_docs"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[hops.invoice_to_posting]\ntarget_s = '15 min'", "[tolerances]\na = 1", "[mandatory]\ninvoice = ['taxes']",
+     "[calendars.b]\nkind = 'business'\nzone = 'UTC'\nweekend = []", "[calendars.b]\nkind = 'batch'\nzone = 'UTC'",
+     "[[version]]\nvalid_from = '2026-07-01'\n[version.owners]\namount = 'crm'", "[[version]]\n[version.owners]\namount = 'crm'",
+     "[owners]\namount = 'nobody'", "[limits]\nfacts_per_case = 0", "[expect.mine]\nposting = false"],
+)  # fmt: skip
+def test_the_schema_of_editors_accepts_and_refuses_what_policy_does(text: str) -> None:
+    try:
+        load(text.replace("'2026-07-01'", "2026-07-01"))
+        is_policy = True
+    except PolicyError:
+        is_policy = False
+    assert Draft202012Validator(schema()).is_valid(tomllib.loads(text)) is is_policy
+
+
+def test_the_default_policy_fits_its_own_schema() -> None:
+    Draft202012Validator(schema()).validate(DEFAULTS)
 
 
 def test_every_kind_of_case_has_its_controls_and_every_mandatory_one_is_asked() -> None:
