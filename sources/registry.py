@@ -22,6 +22,7 @@ from canonical.money import MoneyError
 from canonical.structs import RecordError
 from sources import (
     bank_files,
+    business_central,
     canonical_events,
     chargebee,
     document_flow,
@@ -101,6 +102,7 @@ SOURCES: dict[str, Source] = {
         _source("quickbooks", records.read_json, quickbooks.map_record, quickbooks.key),
         _source("sap_odata", records.read_json, sap_odata.map_record, sap_odata.key),
         _source("killbill", records.read_json, killbill.map_record, killbill.key),
+        _source("business_central", records.read_json, business_central.map_record, business_central.key),
         _source("camt", bank_files.read_camt, camt.map_record, camt.key),
         _source("mt940", bank_files.read_mt940, mt940.map_record, mt940.key),
         _source(

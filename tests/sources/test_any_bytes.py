@@ -33,6 +33,7 @@ FOLDERS = {
     "sap_odata": "sap_odata",
     "killbill": "killbill",
     "netsuite_tables": "netsuite",
+    "business_central": "business_central",
 }  # fmt: skip
 CONVERTED = {"invoice_isk", "invoice_isk_fraction", "invoice_mga"}  # their units are not the record's: test_stripe
 VALID: list[tuple[str, dict[str, Any]]] = [
@@ -51,7 +52,11 @@ VALID: list[tuple[str, dict[str, Any]]] = [
 BANK = [
     (source, record.body) for source in ("camt", "mt940") for record in SOURCES[source].read([str(FIXTURES / "bank")])
 ]
-IN_MAJOR_UNITS = {"quickbooks", "killbill"}  # whose JSON numbers are major units; those of other sources are minor ones
+IN_MAJOR_UNITS = {
+    "quickbooks",
+    "killbill",
+    "business_central",
+}  # whose JSON numbers are major units; those of other sources are minor ones
 IN_MINOR_UNITS = {"shop_tables"}  # whose texts are minor units; those of other sources are major ones
 
 scalars = (
@@ -131,8 +136,8 @@ def test_a_changed_value_is_mapped_as_it_stands_or_refused(data: st.DataObject) 
     raw = msgspec.json.encode(changed)
     values = _texts(changed) if source in IN_MAJOR_UNITS else changed
     known = numbers(values, 1 if source in IN_MINOR_UNITS else 100)
-    if b"JPY" in raw:  # which has no decimals
-        known |= numbers(values, 1)
+    for code, units in ((b"JPY", 1), (b"KWD", 1_000)):  # which have no decimals, and three
+        known |= numbers(values, units) if code in raw else set()
     for event in outcome_of(source, raw):
         stated = amounts(json.loads(encode(event))["data"])
         assert all(_comes_from(amount, known) for amount in stated), (place, stated)

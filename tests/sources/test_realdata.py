@@ -297,6 +297,17 @@ def test_every_killbill_body_is_an_event_or_says_why_not() -> None:
     assert (types["invoice.issued"], types["payment.received"], types["subscription.activated"]) == (18, 8, 8)
 
 
+def test_every_business_central_body_is_an_event_or_says_why_not() -> None:
+    found = outcomes("business_central", "dynamics_bc")
+    types = Counter(event.type for outcome in found if isinstance(outcome, Mapped) for event in outcome.events)
+    assert len(found) == len(list((DATA / "dynamics_bc").glob("*.json"))) == 54
+    assert types == {"customer.changed": 2, "invoice.issued": 1}
+    assert Counter(outcome.failure for outcome in found if isinstance(outcome, Rejected)) == {
+        "policy": 49,
+        "master_data": 2,
+    }
+
+
 # --- Bank statements against the oracles beside them --------------------------------------------------------------------
 
 
