@@ -80,10 +80,11 @@ class OrderLife:
             for name, state in (("sla", "late"), (terms.missing_class, "missing"))
             for since, until in spans(line, state)
         ]
+        known_from = min(fact.seen_at for fact in self.facts)
         return CaseTruth(
             correlation_id=self.key, kind="order", entity=self.customer.entity.name, document=self.number,
             customer=self.customer.id, currency=self.customer.currency, amount_minor=self.total_minor, fault=fault,
-            known_from=min(fact.seen_at for fact in self.facts), hops={_HOP: line}, breaks=breaks,
+            known_from=known_from, hops={_HOP: line, "subscription_to_invoice": [(known_from, "not_expected")]}, breaks=breaks,
             failures=[Span(self.failed[0], self.failed[1].seen_at)] if self.failed else [],
             unsettled=unsettled(self.facts),
         )  # fmt: skip

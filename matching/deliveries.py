@@ -15,7 +15,7 @@ from matching.view import View
 
 # The legs that wait for a delivery of such a document; first the one that waits for it whatever the target.
 _OF_PAYMENT = ("payment_to_application", "invoice_to_payment")
-_OF_INVOICE = ("invoice_to_posting", "invoice_to_payment")
+_OF_INVOICE = ("invoice_to_posting", "invoice_to_payment", "subscription_to_invoice")
 _OF_ORDER = ("quote_to_subscription",)
 # Words of an operation, the telling ones first: "apply_payment_to_invoice" delivers a payment.
 _LEGS_BY_WORD: tuple[tuple[frozenset[str], tuple[str, ...]], ...] = (

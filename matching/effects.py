@@ -111,8 +111,8 @@ def as_event(home: str, effect: Effect, revision: int) -> Event:
         "amount_minor": min(MAX_MINOR, max(-MAX_MINOR, effect.amount_minor)),
         "direction": getattr(data, "direction", None), "period": period, "sequence": getattr(data, "sequence", None),
     }  # fmt: skip
-    if effect.kind in _BILLS:
-        stated |= _of_bill(data)
+    if effect.kind in _BILLS and fact.type != "cash.applied" and fact.type != "cash.unapplied":
+        stated |= _of_bill(fact)
     return records.make(
         ALLOCATION, id=f"tieout:{blake2b(identity, digest_size=16).hexdigest()}", source="tieout/effects",
         subject=fact.subject, time=fact.time, correlationid=effect.target, traceparent=fact.traceparent,
@@ -281,11 +281,12 @@ def _of_rebill(fact: Any) -> Iterator[Part]:
 
 
 # Kinds that say what a bill is made of.
-_BILLS = frozenset(("bill", "rebill", "natural_key"))
+_BILLS = frozenset(("bill", "rebill", "natural_key", "credit"))
 
 
-def _of_bill(data: Any) -> dict[str, Any]:
-    reason, lines = getattr(data, "reason", None), data.lines or ()
+def _of_bill(fact: Any) -> dict[str, Any]:
+    data = fact.data
+    reason, lines = "credit_memo" if fact.type == "credit_memo.issued" else data.reason, data.lines or ()
     net_minor = data.total_minor - (data.tax_minor or 0)
     usage, prorated = ([line for line in lines if line.reason == kind] for kind in ("usage", "proration"))
     usage_minor = net_minor if reason == "usage" else sum(line.amount_minor for line in usage)

@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import get_args
 
+from matching.billing import expected
 from matching.calendars import Calendar
 from matching.documents import moment
 from matching.ledger import Ledger
@@ -139,6 +140,15 @@ def payout_to_bank(view: View) -> Hop:
     return timed(view, view.terms.payout_to_bank, moment(paid[0]), ended_at)
 
 
+def subscription_to_invoice(view: View) -> Hop:
+    """From the day on which the schedule says that a bill is due to the bill: of the first one still open, else the last."""
+    due = expected(view)
+    if not due:
+        return _NOT_EXPECTED["subscription_to_invoice"]
+    told_of = next((each for each in due if not each.bills), due[-1])
+    return timed(view, view.terms.subscription_to_invoice, told_of.due_at, told_of.billed_at)
+
+
 # Asked of a case that has its document; without one none of these has started.
 HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "order": (quote_to_subscription,),
@@ -147,6 +157,7 @@ HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
 }
 # Asked of every case of the kind, after those above.
 ALWAYS: dict[str, tuple[Callable[[View], Hop], ...]] = {
+    "order": (subscription_to_invoice,),
     "receipt": (payment_to_payout,),
     "payout": (payout_to_bank,),
 }

@@ -36,6 +36,7 @@ ControlName = Literal[
     "revenue_schedule", "closed_period", "intercompany", "open_item", "system_of_record", "contract",
     "misapplied", "reversed_after_application", "refund_unmatched", "chargeback", "fee", "bank",
     "ambiguous_match", "quote_mismatch", "duplicate_period",
+    "missing_invoice", "usage", "unbilled_usage", "credit_rebill", "proration",
 ]  # fmt: skip
 
 

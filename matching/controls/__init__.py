@@ -20,11 +20,15 @@ from matching.controls import (
     payouts,
     periods,
     postings,
+    proration,
+    rebills,
     receipts,
     records,
     revenue,
+    schedules,
     summaries,
     timing,
+    usage,
 )
 from matching.findings import Control
 
@@ -44,6 +48,7 @@ _DOCUMENT: tuple[Control, ...] = (
     accounts.account,
     open_items.open_item,
     revenue.revenue_schedule,
+    proration.proration,
 )
 _INVOICE: tuple[Control, ...] = (
     postings.duplicate_invoice,
@@ -59,6 +64,7 @@ _INVOICE: tuple[Control, ...] = (
     receipts.reversed_after_application,
     receipts.refund_unmatched,
     disputes.chargeback,
+    rebills.credit_rebill,
 )
 _RECORDS: tuple[Control, ...] = (records.conflict, governance.system_of_record, governance.contract)
 _ANY_DOCUMENT: tuple[Control, ...] = (*_RECORDS, timing.cutoff, timing.sla)
@@ -70,6 +76,9 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         orders.missing_subscription,
         orders.quote_mismatch,
         duplicates.duplicate_period,
+        schedules.missing_invoice,
+        usage.usage,
+        usage.unbilled_usage,
         *_RECORDS,
         timing.sla,
     ),
@@ -134,9 +143,14 @@ LOOKS_INTO_RECORDS: frozenset[Control] = frozenset(
         orders.quote_mismatch,
         parties.customer,
         parties.entity,
+        proration.proration,
+        rebills.credit_rebill,
         receipts.misapplied,
         revenue.revenue_schedule,
+        schedules.missing_invoice,
         timing.cutoff,
+        usage.unbilled_usage,
+        usage.usage,
     )
 )
 

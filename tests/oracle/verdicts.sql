@@ -290,7 +290,8 @@ FROM legs;
 CREATE TABLE verdicts ENGINE = Memory AS
 SELECT
     key, facts,
-    mapFilter((name, state) -> state != '', map('quote_to_subscription', subscription, 'invoice_to_posting', posting,
+    mapFilter((name, state) -> state != '', map('quote_to_subscription', subscription,
+        'subscription_to_invoice', if(kind = 'order', 'not_expected', ''), 'invoice_to_posting', posting,
         'invoice_to_payment', payment, 'payment_to_application', application)) AS hops,
     hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
     multiIf(

@@ -113,7 +113,87 @@ NATURAL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("row", (*QUOTES, *PERIODS, *NATURAL), ids=lambda row: row.what)
+def turn(at: str, event: str, **more: Any) -> Event:
+    return subscription(at, f"subscription.{event}", id=f"billing:sub_1:{event}:{at}", **more)
+
+
+def billed(*months: int) -> tuple[Event, ...]:
+    return tuple(fact for month in months for fact in bill(month))
+
+
+SEVEN = schedule(*["100.00"] * 7)  # March to September; the seventh is due on day 184
+LATE = "190d"
+
+SCHEDULES = (
+    Row("row 8: month 7 was never billed", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4, 5)), LATE, "break", "missing_invoice", "100.00",
+        hops={"subscription_to_invoice": "missing"}, owner="finance"),
+    Row("row 8: month 7 was never billed, the subscription is paused", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4, 5), turn("170d", "paused")), LATE,
+        "ok", controls={"missing_invoice": "pass"}),
+    Row("all seven were billed", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4, 5, 6)), LATE, "ok", hops={"subscription_to_invoice": "met"},
+        controls={"missing_invoice": "pass"}),
+    Row("the next month is not due yet", (*SOLD, SEVEN, *billed(0)), "20d", "pending", hops={"subscription_to_invoice": "waiting"},
+        next_deadline="31d+12h"),
+    Row("a day after it was due", (*SOLD, SEVEN, *billed(0)), "32d", "break", "sla", hops={"subscription_to_invoice": "late"}),
+    Row("three days after it was due", (*SOLD, SEVEN, *billed(0)), "34d", "break", "missing_invoice", "100.00"),
+    Row("a hole in the middle", (*SOLD, SEVEN, *billed(0, 1, 3, 4, 5, 6)), LATE, "break", "missing_invoice", "100.00"),
+    Row("two months never billed", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4)), LATE, "break", "missing_invoice", "200.00"),
+    Row("billed and voided", (*SOLD, schedule("100.00"), *bill(0, voided=True)), "9d", "break", "missing_invoice", "100.00"),
+    Row("voided, and billed anew", (*SOLD, schedule("100.00"), *bill(0, voided=True), *bill(0, document="in_x")), "9d", "ok"),
+    Row("resumed in June, and June was not billed", (*SOLD, SEVEN, *billed(0, 4, 5, 6), turn("20d", "paused"), turn("90d", "resumed")), LATE,
+        "break", "missing_invoice", "100.00"),
+    Row("resumed in June, and billed from June on", (*SOLD, SEVEN, *billed(0, 3, 4, 5, 6), turn("20d", "paused"), turn("90d", "resumed")), LATE,
+        "ok", controls={"missing_invoice": "pass"}),
+    Row("a pause of April and May alone", (*SOLD, SEVEN, *billed(0, 3, 4, 5, 6), turn("20d", "paused", period=days(1, 2))), LATE, "ok"),
+    Row("cancelled at the end of May", (*SOLD, SEVEN, *billed(0, 1, 2), turn("90d", "cancelled")), LATE, "ok"),
+    Row("cancelled in May, which was never billed", (*SOLD, SEVEN, *billed(0, 1), turn("70d", "cancelled")), LATE, "break", "missing_invoice", "100.00"),
+    Row("renewed after it was cancelled, and not billed", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4), turn("90d", "cancelled"), turn("150d", "renewed")), LATE,
+        "break", "missing_invoice", "200.00"),
+    Row("amended: the schedule ends in June", (*SOLD, SEVEN, schedule(*["100.00"] * 4, at="90d", id="billing:bs_1:2"), *billed(0, 1, 2, 3)), LATE, "ok"),
+    Row("amended: the price rises in June, and the old one was billed", (*SOLD, SEVEN,
+        schedule("100.00", "100.00", "100.00", "120.00", at="90d", id="billing:bs_1:2"), *billed(0, 1, 2, 3)), LATE, "break", "quote_mismatch", "20.00"),
+    Row("usage alone was billed for the month", (*SOLD, schedule("100.00"), *bill(0, "30.00", reason="usage")), "9d", "break", "missing_invoice", "100.00"),
+    Row("a subscription without a quote", (subscription("0"), schedule("100.00")), "9d", "break", "missing_invoice", "100.00"),
+    Row("billing's feed is behind", (*SOLD, schedule("100.00")), "9d", "pending", hops={"subscription_to_invoice": "unproven"},
+        behind={"billing": "1h"}),
+    Row("nothing is due in a month given free", (*SOLD, schedule("100.00", "0"), *billed(0)), "60d", "ok"),
+)  # fmt: skip
+
+
+def used(month: int, total: str, document: str = "us_1", **more: Any) -> Event:
+    data = {"currency": "USD", "total_minor": round(float(total) * 100), "period": days(month)} | more
+    return tell("usage.rated", document, f"{30 * month + 30}d", case=ORDER, **data)
+
+
+def usage_bill(month: int, total: str, document: str = "in_u", **more: Any) -> tuple[Event, ...]:
+    return bill(month, total, document, **{"reason": "usage"} | more)
+
+
+TOLD_USAGE = told(tell("usage.rated", "us_1", "30d", case="index:acme-us:meter:us_1", currency="USD", total_minor=3_000, period=days(0),
+    order_key=ORDER), to=ORDER)  # fmt: skip
+MIXED = [{"amount_minor": 10_000}, {"amount_minor": 3_000, "reason": "usage", "period": days(0)}]
+
+USAGE = (
+    Row("usage billed as it was rated", (*SOLD, used(0, "30.00"), *usage_bill(0, "30.00")), "60d", "ok",
+        controls={"usage": "pass", "unbilled_usage": "pass"}),
+    Row("two ratings on one bill, taxed", (*SOLD, used(0, "30.00"), used(0, "12.00", "us_2"), *usage_bill(0, "50.40", tax="8.40")), "60d", "ok",
+        controls={"usage": "pass", "unbilled_usage": "pass"}),
+    Row("last month's usage on this month's bill", (*SOLD, *bill(0), TOLD_USAGE[0], *bill(1, "130.00", lines=MIXED)), "60d", "ok",
+        controls={"usage": "pass", "unbilled_usage": "pass"}),
+    Row("billed 5.00 less than it was rated", (*SOLD, used(0, "30.00"), *usage_bill(0, "25.00")), "60d", "break", "usage", "5.00"),
+    Row("billed 5.00 more than it was rated", (*SOLD, used(0, "30.00"), *usage_bill(0, "35.00")), "60d", "break", "usage", "5.00"),
+    Row("billed at another amount an hour ago", (*SOLD, used(0, "30.00"), *usage_bill(0, "25.00")), "30d+1h", "pending", controls={"usage": "not_assessed"}),
+    Row("rated again: the higher version holds", (*SOLD, used(0, "30.00", version=1), used(0, "25.00", version=2, id="meter:us_1:2"),
+        *usage_bill(0, "25.00")), "60d", "ok", controls={"usage": "pass"}),
+    Row("used and never billed", (*SOLD, used(0, "30.00")), "60d", "break", "unbilled_usage", "30.00"),
+    Row("used in two months, one of them billed", (*SOLD, used(0, "30.00"), used(1, "20.00", "us_2"), *usage_bill(0, "30.00")), "90d", "break",
+        "unbilled_usage", "20.00"),
+    Row("used, and the bill is not due", (*SOLD, used(0, "30.00")), "31d", "pending", controls={"unbilled_usage": "not_assessed"}),
+    Row("its bill was voided", (*SOLD, used(0, "30.00"), *usage_bill(0, "30.00", voided=True)), "60d", "break", "unbilled_usage", "30.00"),
+    Row("billed, and nobody sent what was rated", (*SOLD, *usage_bill(0, "30.00")), "60d", "ok", controls={"usage": "not_applicable"}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", (*QUOTES, *PERIODS, *NATURAL, *SCHEDULES, *USAGE), ids=lambda row: row.what)
 def test_order(row: Row) -> None:
     check(row)
 
