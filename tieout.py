@@ -289,33 +289,107 @@ def close_sign(
     _say(f"signed {done.made.basis.period.name} of {entity}, ledger {done.made.basis.ledger}: {done.made.state}")
 
 
+@app.command(name="parallel-run")
+def parallel_run(
+    files: EventFiles = None,
+    ledgers: Annotated[str, typer.Option(metavar="OLD,NEW", help="The ledger to be replaced, and the new one.")] = ...,  # type: ignore[assignment]
+    entity: Annotated[str | None, typer.Option(help="Of this entity alone.")] = None,
+    period: Annotated[str | None, typer.Option(help="Dated in this period in one of both; like 2024-02.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="TIME", help="For policy's grace; now, or a file's latest event, without it.")
+    ] = None,
+    store: StoreUrl = DEFAULT_STORE,
+    policy: PolicyFile = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Every difference, one JSON a line.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two ledgers that run in parallel, entry by entry, and say whether the new one may take over.
+
+    Exit code 1 where policy's [cutover] says that it may not.
+
+    Example: tieout parallel-run --ledgers legacy,s4 --period 2024-02 -o differences.jsonl
+    """
+    import tempfile
+    from collections import defaultdict
+
+    import msgspec
+
+    from matching.parallel import EXAMPLES, Scope, as_record, text_lines
+    from matching.tieout.basis import PeriodError, period_of
+    from streams.files import CannotRead
+    from streams.files import output as opened
+    from streams.tie_outs import compare
+
+    old, _, new = ledgers.partition(",")
+    if not old or not new or old == new:
+        _cannot(f"--ledgers {ledgers!r}: name two, as in legacy,s4")
+    with _mistakes(PeriodError):
+        scope = Scope(old, new, entity, period_of(period) if period else None)
+    examples: dict[Any, list[Any]] = defaultdict(list)
+    with (
+        _mistakes(CannotRead),
+        tempfile.TemporaryDirectory(prefix="tieout-") as folder,
+        _facts(files, entity or "", store, folder) as (facts, _),
+        opened(output or os.devnull) as out,
+    ):
+
+        def write(found: Any) -> None:
+            out.write(msgspec.json.encode(found._asdict()) + b"\n")
+            if len(examples[found.kind]) < EXAMPLES:
+                examples[found.kind].append(found)
+
+        now = _time(as_of, "--as-of") or (facts.latest if files else datetime.now(UTC))
+        outcome = compare(facts, scope, _policy(policy), now, write)
+    if as_json:
+        _print_json(as_record(scope, outcome))
+    else:
+        for line in text_lines(scope, outcome, examples):
+            typer.echo(line)
+    if not outcome.is_ready:
+        raise typer.Exit(EXIT_WRONG)
+
+
 def _tied_out(files: list[str] | None, entity: str, period: str, ledger: str | None, as_of: str | None, store: str, policy: str | None, save: bool) -> Any:  # fmt: skip
     """(the tie-out, how far the log had been read)."""
     import tempfile
 
     from matching.tieout.basis import Basis, PeriodError, period_of
-    from sinks.tieouts import TieOutStore
-    from streams.doctor import Unreachable, reach
-    from streams.files import CannotRead, Lines
-    from streams.tie_outs import CannotTieOut, from_lines, from_store, store_row
+    from streams.tie_outs import CannotTieOut, store_row
     from streams.tie_outs import tie_out as tied_out
 
     rules = _policy(policy)
     with _mistakes(PeriodError):
         basis = Basis(entity, ledger or "", period_of(period), _time(as_of, "--as-of"))
-    with _mistakes(CannotTieOut, CannotRead, Unreachable), tempfile.TemporaryDirectory(prefix="tieout-") as folder:
-        refused = _Refused()
-        kept = TieOutStore(_migrated(reach(store))) if save or not files else None
-        if files:
-            lines = Lines(files)
-            facts = from_lines(lines, entity, Path(folder), lambda letter: refused.add(lines.place, letter))
-        else:
-            facts = from_store(kept, entity)
+    with (
+        _mistakes(CannotTieOut),
+        tempfile.TemporaryDirectory(prefix="tieout-") as folder,
+        _facts(files, entity, store, folder, is_kept=save) as (facts, kept),
+    ):
         done = tied_out(facts, basis, rules)
-        refused.tell()
-        if save and kept is not None:
+        if save:
             kept.write_tie_out(store_row(done, datetime.now(UTC)))
     return done, facts.read
+
+
+@contextmanager
+def _facts(files: list[str] | None, entity: str, store: str, folder: str, *, is_kept: bool = False) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+    """(facts, the store or None): of files, or of the store where none is named."""
+    from sinks.tieouts import TieOutStore
+    from streams.doctor import Unreachable, reach
+    from streams.files import CannotRead, Lines
+    from streams.tie_outs import from_lines, from_store
+
+    with _mistakes(CannotRead, Unreachable):
+        kept = TieOutStore(_migrated(reach(store))) if is_kept or not files else None
+        if not files:
+            yield from_store(kept, entity), kept
+            return
+        lines, refused = Lines(files), _Refused()
+        facts = from_lines(lines, entity, Path(folder), lambda letter: refused.add(lines.place, letter))
+        refused.tell()
+        yield facts, kept
 
 
 def _send_decision(record: bytes, bootstrap: str) -> None:

@@ -98,6 +98,19 @@ class Cutoff(Section):
     is_break: bool
 
 
+class Cutover(Section):
+    """When a new ledger may replace an old one that ran in parallel: see `matching.parallel`.
+
+    `most`: entries that may differ, by kind of difference; none of a kind that is not named. `accounts`: new by old.
+    """
+
+    least_documents: Annotated[int, Field(ge=0)]
+    grace_s: Seconds
+    rounding_minor: ToleranceMinor
+    most: dict[str, Annotated[int, Field(ge=0)]]
+    accounts: dict[str, str]
+
+
 class Accounts(Section):
     """Which accounts, by role, the lines of an entry may be on; one that is not named may be on any."""
 
@@ -157,6 +170,7 @@ class Policy(Section):
     mandatory: dict[CaseKind, tuple[ControlName, ...]]
     grace: Grace
     cutoff: Cutoff
+    cutover: Cutover
     accounts: Accounts
     systems_of_record: dict[str, tuple[str, ...]]
     contracts: dict[str, tuple[Annotated[int, Field(ge=0, le=9_999)], ...]]

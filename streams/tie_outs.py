@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from canonical.dead_letters import DeadLetter
-from canonical.events import Event
+from canonical.events import EARLIEST, Event
 from canonical.structs import RecordError, admit, decode
+from matching.parallel import Found, Outcome, Parallel, Scope
 from matching.policy import Policy
 from matching.tieout.basis import Basis
 from matching.tieout.bridge import Bridge, Line, TieOut
@@ -33,12 +34,16 @@ class CannotTieOut(Exception):
 
 
 class Facts(NamedTuple):
-    """`cases` may be read once. `ledgers`: base currency by ledger, of the entity; `read`: how far the log was, if known."""
+    """`cases` may be read once. `ledgers`: base currency by ledger, of the entity; `read`: how far the log was, if known.
+
+    `latest`: the latest event's time of what comes from files.
+    """
 
     ledgers: dict[str, str]
     kept: list[Event]
     cases: Iterator[tuple[str, list[Event]]]
     read: list[tuple[str, int, int]]
+    latest: datetime = EARLIEST
 
 
 class Done(NamedTuple):
@@ -57,7 +62,7 @@ def from_lines(
     lines: Iterable[bytes], entity: str, folder: Path, on_dead_letter: Callable[[DeadLetter], None]
 ) -> Facts:
     """Facts of canonical events in files; `folder` takes what does not fit in memory."""
-    runs, ledgers, kept = Runs(folder), dict[str, str](), list[Event]()
+    runs, ledgers, kept, latest = Runs(folder), dict[str, str](), list[Event](), EARLIEST
     for line in lines:
         record = line.strip().replace(b"\n", b" ")
         try:
@@ -66,6 +71,7 @@ def from_lines(
             on_dead_letter(DeadLetter("mapping", str(error)))
             continue
         runs.add(event.correlationid.encode(), record)
+        latest = max(latest, event.time)
         if event.data.entity == entity:
             if event.type == "posting.recorded":
                 ledgers.setdefault(event.data.ledger, event.data.base_currency)
@@ -75,7 +81,7 @@ def from_lines(
         (key.decode(), [decode(record) for _, record in keyed])
         for key, keyed in groupby(runs.merged(), key=itemgetter(0))
     )
-    return Facts(ledgers, kept, cases, [])
+    return Facts(ledgers, kept, cases, [], latest)
 
 
 def from_store(store: TieOutStore, entity: str) -> Facts:
@@ -110,6 +116,15 @@ def _ledger(facts: Facts, basis: Basis) -> str:
     if not basis.ledger and len(facts.ledgers) > 1:
         raise CannotTieOut(f"entity {basis.entity} has several ledgers, say which one with --ledger: {known}")
     return basis.ledger or next(iter(facts.ledgers))
+
+
+def compare(facts: Facts, scope: Scope, policy: Policy, now: datetime, on_found: Callable[[Found], None]) -> Outcome:
+    """Two ledgers in parallel; `on_found` is told of every difference, case by case."""
+    parallel = Parallel(scope, policy, now)
+    for key, found in facts.cases:
+        for difference in parallel.found(key, found):
+            on_found(difference)
+    return parallel.outcome()
 
 
 def store_row(done: Done, at: datetime) -> TieOutRow:

@@ -40,6 +40,7 @@ COMMANDS = (
     "tie-out",
     "close",
     "policy",
+    "parallel-run",
 )
 NOBODY = {"TIEOUT_BOOTSTRAP": "127.0.0.1:1", "TIEOUT_STORE": "http://127.0.0.1:1"}
 
