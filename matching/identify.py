@@ -26,7 +26,7 @@ against the same state; of receipts that want more of an item than is left none 
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import reduce
 from hashlib import blake2b
@@ -191,6 +191,15 @@ class Book:
             if not index[entry]:
                 del index[entry]
         self._amounts.pop((item.direction, item.currency), None)
+        self._taken.pop(key, None)
+
+    def take_anew(self, taken: Mapping[str, int]) -> None:
+        """What is taken is this and nothing else; what the book does not hold is passed over."""
+        for key in [*self._taken]:
+            self.take_from(key, -self._taken[key])
+        for key, amount_minor in taken.items():
+            if key in self._items:
+                self.take_from(key, amount_minor)
 
     def take(self, match: Match) -> None:
         for part in match.parts:
@@ -200,6 +209,8 @@ class Book:
         item = self._items[key]
         self._by_amount[self._amount_entry(item)].discard(key)
         self._taken[key] = self._taken.get(key, 0) + amount_minor
+        if not self._taken[key]:
+            del self._taken[key]
         self._by_amount[self._amount_entry(item)].add(key)
 
     def item(self, key: str) -> Item:

@@ -139,6 +139,7 @@ class Identification(Section):
     combination_size: Annotated[int, Field(ge=2, le=20)]
     combination_steps: Annotated[int, Field(ge=1, le=10_000_000)]
     chance_per_million: Annotated[int, Field(ge=0, le=1_000_000)]
+    wait_s: Seconds
 
 
 class FeeRate(Section):

@@ -32,6 +32,7 @@ from sinks.rows import (
     FactRow,
     GapRow,
     LetterActionRow,
+    MatchRow,
     PositionRow,
     Stub,
     VerdictRow,
@@ -174,6 +175,9 @@ class Store:
     def write_gaps(self, rows: Sequence[GapRow]) -> None:
         self._insert_all("gaps", GapRow._fields, map(_gaps_block, _slices(rows)))
 
+    def write_matches(self, rows: Sequence[MatchRow]) -> None:
+        self._insert_all("matches", MatchRow._fields, map(_block, _slices(rows)))
+
     # Reading
 
     def facts_of(self, keys: Sequence[str]) -> dict[str, list[FactRow]]:
@@ -260,6 +264,35 @@ class Store:
             query = f"SELECT DISTINCT topic, partition, offset FROM dead_letters WHERE (topic, partition, offset) IN ({listed})"
             known.update((row[0], row[1], row[2]) for row in self._query(query))
         return known
+
+    # Identification (rule E7)
+
+    def unidentified(self, until: datetime) -> list[tuple[str, str, int]]:
+        """(entity, case, revision) of every receipt that is open and was first seen by then."""
+        return [(entity, key, number) for entity, key, number in self._query(
+            "SELECT entity, case_key, revision FROM open_cases FINAL WHERE kind = 'receipt' "
+            f"AND first_seen <= fromUnixTimestamp64Micro({native.micros(until)}) ORDER BY entity, case_key"
+        )]  # fmt: skip
+
+    def open_items(self, entity: str, since: datetime) -> dict[str, int]:
+        """Revision of each invoice of the entity that is open, or whose last event is not older than `since`."""
+        recent = f"last_event_at >= fromUnixTimestamp64Micro({native.micros(since)})"
+        query = (
+            "SELECT case_key, revision FROM open_cases FINAL WHERE kind = 'invoice' AND entity = {entity:String} UNION DISTINCT "
+            f"SELECT case_key, revision FROM verdicts FINAL WHERE kind = 'invoice' AND entity = {{entity:String}} AND outcome = 'ok' AND {recent}"
+        )
+        return {key: number for key, number in self._query(query, {"entity": entity})}
+
+    def matches_of(self, entity: str, keys: Sequence[str], since: datetime) -> list[MatchRow]:
+        """What was chosen for these receipts, or since then: one row a payment, the one that holds."""
+        columns = "entity, case_key, payment_id, epoch, seq, raw, toUnixTimestamp64Micro(decided_at)"
+        query = (
+            f"SELECT {columns} FROM matches WHERE entity = {{entity:String}} AND (case_key IN {{keys:Array(String)}} "
+            f"OR decided_at >= fromUnixTimestamp64Micro({native.micros(since)})) "
+            "ORDER BY case_key, payment_id, epoch DESC, seq LIMIT 1 BY case_key, payment_id"
+        )
+        found = self._query(query, {"entity": entity, "keys": list(keys)}, column_formats={"raw": "bytes"})
+        return [MatchRow(*row, native.from_micros(at)) for *row, at in found]
 
     # Meta
 

@@ -145,3 +145,15 @@ class LetterActionRow(NamedTuple):
     record_offset: int
     detail: str
     body: bytes
+
+
+class MatchRow(NamedTuple):
+    """A choice of identification before it is told: `raw` is its match.made event; `epoch` and `seq` are its owner's."""
+
+    entity: str
+    case_key: str
+    payment_id: str
+    epoch: int
+    seq: int
+    raw: bytes
+    decided_at: datetime

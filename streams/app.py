@@ -41,7 +41,7 @@ LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset(
     ("open_now", "holders", "untold", "facts_of", "verdicts_of", "known", "deadlines", "awaiting", "judged_otherwise", "positions", "progress",
-     "known_letters")
+     "known_letters", "unidentified", "open_items", "matches_of")
 )  # fmt: skip
 
 
@@ -202,6 +202,7 @@ async def _live(settings: Settings) -> int:
     app.finalize()
     await app.start()
     flushing = _watched(worker.run(stop), "flush")
+    identifying = _watched(worker.identify_until(stop), "identification")
     gauges = _watched(_refresh_gauges(settings, worker), "gauges")
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([stopping, asyncio.ensure_future(app.wait_until_stopped())], return_when=asyncio.FIRST_COMPLETED)
@@ -213,6 +214,7 @@ async def _live(settings: Settings) -> int:
     except TimeoutError:
         die(f"could not flush within {settings.stop_timeout_s} s of being told to stop")
     gauges.cancel()
+    identifying.cancel()
     log.info("everything read is flushed and committed, leaving the group")
     await _leave(app)
     publisher.close()

@@ -39,6 +39,8 @@ class Settings:
     deadlines_per_flush: int = 20_000
     deadlines_kept: int = 200_000  # the next ones, in memory; beyond them the store is asked
     progress_interval_s: float = 1.0  # how often a worker says how far it is, and asks how far the others are
+    identify_interval_s: float = 2.0  # how often it is asked what money waits to be identified
+    open_items: int = 1_000_000  # of an entity with more than this nothing is identified
     future_skew_s: float = 86_400.0  # an event dated further after its record's append time is a dead letter
 
     @property

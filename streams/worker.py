@@ -31,6 +31,7 @@ from sinks.client import StoreUnavailable
 from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow
 from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
+from streams.identification import Identification
 from streams.intake import intake, is_heartbeat, outbound, traceparent
 from streams.memory import Known, Partition
 from streams.ports import Broker, Clock, Contact, InvariantBroken, Mark, NotOwner, Outbound, StoreCalls, TopicPartition
@@ -74,6 +75,7 @@ class Worker:
         self.partition_count = 0
         self.positions = Positions({}, {})
         self.feeds = Feeds(policy.feeds, settings.sources)
+        self._identification = Identification(policy, settings.open_items, self._ask, self.broker.publish)
         self.start_offsets: dict[TopicPartition, int] = {}
         self._raw_counts: Mapping[str, int] = {}
         self._pending = _nothing()
@@ -354,6 +356,31 @@ class Worker:
         if generation == self.generation:
             for tp, contact in contacts.items():
                 self.positions.heard(tp, contact)
+
+    # Choices between cases
+
+    async def identify_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self.settings.identify_interval_s)
+            await self.identify()
+
+    async def identify(self) -> int:
+        """Decides what money pays that names nothing, for the entities that are ours (rule E7); returns how often."""
+        if self.generation is None or self.positions.behind() > self.settings.backlog_records:
+            return 0
+        now = self.clock()
+        horizon = self.feeds.horizon(self.positions.now(now))
+        try:
+            return await self._identification.decide(
+                dict(self.partitions), self.partition_count, self.settings.worker, now, horizon
+            )
+        except NotOwner as reason:
+            log.warning("nothing identified: %s", reason)
+            return 0
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        return await self._patiently(method, *args, generation=self.generation)
 
     async def refresh_progress(self) -> None:
         """Asks how far all raw partitions are, unless the last answer still waits for us to read what came of it."""

@@ -19,6 +19,7 @@ NAMES = [
     "0006_dead_letter_actions",
     "0007_shadow",
     "0008_tie_outs",
+    "0009_matches",
 ]
 
 

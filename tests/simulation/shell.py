@@ -20,7 +20,7 @@ from canonical import records
 from canonical.events import Event
 from matching.policy import load
 from sinks.client import key_hash
-from sinks.rows import FactRow, GapRow, PositionRow, Stub, VerdictRow, revision
+from sinks.rows import FactRow, GapRow, MatchRow, PositionRow, Stub, VerdictRow, revision
 from streams.partitioner import partition_of
 from streams.ports import Contact, Mark, NotOwner, Outbound
 from streams.settings import Settings
@@ -135,6 +135,7 @@ class ClickHouse:
         self.position_rows: dict[tuple[str, int], PositionRow] = {}
         self.metas: dict[str, str] = {}
         self.gaps: list[GapRow] = []
+        self.matches: dict[tuple[Any, ...], MatchRow] = {}
         self.calls: list[str] = []
         self.before: Callable[[str], Any] = lambda method: None
         self.after: Callable[[str], Any] = lambda method: None
@@ -244,6 +245,34 @@ class ClickHouse:
 
     def known_letters(self, places: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
         return {place for place in places if tuple(place) in self.letters}
+
+    def unidentified(self, until: datetime) -> list[tuple[str, str, int]]:
+        return [
+            (verdict["entity"], key, revision(row.epoch, row.seq))
+            for key, row in sorted(self.final().items())
+            if (verdict := _decoded(row.raw))["kind"] == "receipt"
+            and verdict["outcome"] != "ok"
+            and row.first_seen <= until
+        ]
+
+    def open_items(self, entity: str, since: datetime) -> dict[str, int]:
+        return {
+            key: revision(row.epoch, row.seq)
+            for key, row in self.final().items()
+            if (verdict := _decoded(row.raw))["kind"] == "invoice"
+            and verdict["entity"] == entity
+            and (verdict["outcome"] != "ok" or (_time(verdict["last_event_at"]) or since) >= since)
+        }
+
+    def write_matches(self, rows: Sequence[MatchRow]) -> None:
+        self.matches.update({row[:5]: row for row in rows})
+
+    def matches_of(self, entity: str, keys: Sequence[str], since: datetime) -> list[MatchRow]:
+        holds: dict[tuple[str, str], MatchRow] = {}
+        for row in sorted(self.matches.values(), key=lambda row: (-row.epoch, row.seq)):
+            if row.entity == entity and (row.case_key in keys or row.decided_at >= since):
+                holds.setdefault((row.case_key, row.payment_id), row)
+        return [holds[payment] for payment in sorted(holds)]
 
     def write_positions(self, rows: Sequence[PositionRow]) -> None:
         for row in rows:

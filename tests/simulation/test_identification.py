@@ -1,17 +1,25 @@
-"""Choices between cases (rule E7): what money pays that names nothing, in files."""
+"""Choices between cases (rule E7): what money pays that names nothing, in files and through the shell."""
 
+import asyncio
+import contextlib
 import random
 from typing import Any
 
 import msgspec
+import pytest
 
 from canonical import records
 from canonical.events import Event
 from matching.policy import load
 from streams.batch import reconcile
-from tests.simulation.shell import START, document
+from streams.worker import Worker
+from tests.simulation.shell import START, Killed, Rig, document
+from tests.simulation.test_rules import killed_at, scenario, start
 
 POLICY = load(None)
+AT_ONCE = load("[identification]\nwait_s = 0")
+FIRST, SECOND = "invoice:acme-us:billing:1", "invoice:acme-us:billing:2"
+RECEIPT = "receipt:acme-us:bank:py-1"
 
 
 def money(number: int, amount_minor: int = 12_000, **data: Any) -> Event:
@@ -50,16 +58,18 @@ def test_files_leave_two_identical_invoices_to_a_person() -> None:
     assert paid(found["invoice:acme-us:billing:1"]) == paid(found["invoice:acme-us:billing:2"]) == "waiting"
 
 
-def test_a_choice_that_lies_among_the_files_is_kept() -> None:
-    chosen = records.make(
-        "match.made", id="dashboard:1", source="dashboard/acme", subject="py-1", time=START,
-        correlationid="receipt:acme-us:bank:py-1",
+def chosen_by(actor: str, target: str, version: int = 1) -> Event:
+    return records.make(
+        "match.made", id=f"dashboard:{actor}", source="dashboard/acme", subject="py-1", time=START, correlationid=RECEIPT,
         data={
-            "entity": "acme-us", "document_id": "1", "actor": "mary", "rule": "person", "payment_id": "py-1",
-            "invoice_ids": ["invoice-1"], "allocations": [{"target": "invoice:acme-us:billing:1", "amount_minor": 12_000}],
+            "entity": "acme-us", "document_id": actor, "actor": actor, "rule": "person", "payment_id": "py-1", "version": version,
+            "invoice_ids": [], "allocations": [{"target": target, "amount_minor": 12_000}],
         },
     )  # fmt: skip
-    found = verdicts(*sold(1, 2), money(1, reference="INV-2"), chosen)
+
+
+def test_a_choice_that_lies_among_the_files_is_kept() -> None:
+    found = verdicts(*sold(1, 2), money(1, reference="INV-2"), chosen_by("mary", FIRST))
     assert [paid(found[f"invoice:acme-us:billing:{number}"]) for number in (1, 2)] == ["met", "waiting"]
 
 
@@ -68,3 +78,192 @@ def test_choices_in_files_depend_neither_on_order_nor_on_how_many_runs_they_take
     expected = verdicts(*events)
     random.Random(7).shuffle(events)
     assert verdicts(*events, run_bytes=1) == expected
+
+
+# --- Through the shell --------------------------------------------------------------------------------------------------
+
+
+async def owner(*events: Event, partitions: int = 4, **settings: Any) -> tuple[Rig, Worker]:
+    rig = Rig(partitions=partitions, **settings)
+    rig.policy = AT_ONCE
+    worker = await start(rig)
+    rig.kafka.send(*events)
+    await rig.settle(worker)
+    return rig, worker
+
+
+async def decided(rig: Rig, worker: Worker) -> None:
+    await worker.identify()
+    await rig.settle(worker)
+
+
+def legs(rig: Rig, *keys: str) -> list[str]:
+    found = rig.store.verdicts()
+    return [paid(found[key]) for key in keys or (FIRST, SECOND)]
+
+
+def told(rig: Rig, kind: str = "match.made") -> list[Any]:
+    return [event for message in rig.kafka.published if message.topic == "decisions" and (event := records.decode(message.value)).type == kind]  # fmt: skip
+
+
+@scenario
+async def test_money_that_names_its_invoice_in_words_settles_it_in_another_partition() -> None:
+    rig, worker = await owner(*sold(1, 2), money(1, reference="for INV-2"))
+    await decided(rig, worker)
+    assert legs(rig) == ["waiting", "met"]
+    assert rig.store.verdicts()[RECEIPT]["outcome"] == "ok"
+
+
+@scenario
+async def test_a_choice_is_made_once_and_kept_though_more_is_known_later() -> None:
+    rig, worker = await owner(*sold(1), money(1))
+    await decided(rig, worker)
+    rig.kafka.send(*sold(2), money(1))
+    again = await start(rig, "b")
+    await rig.settle(again)
+    await decided(rig, again)
+    assert legs(rig) == ["met", "waiting"]
+    assert len(told(rig)) == len(rig.store.matches) == 1
+
+
+STEPS = ["unidentified", "write_matches", "matches_of", "holders"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_choice_survives_the_death_of_who_made_it(step: str, where: str) -> None:
+    """Whatever the dead one wrote is what is told: two receipts are never given one invoice."""
+
+    async def story() -> None:
+        rig, worker = await owner(*sold(1, 2), money(1, reference="INV-2"), money(2, reference="INV-1"))
+        setattr(rig.store, where, killed_at(step))
+        with pytest.raises(Killed):
+            await worker.identify()
+        setattr(rig.store, where, lambda method: None)
+        written = {row[:3]: row.raw for row in rig.store.matches.values()}
+        rig.kafka.send(*sold(3))
+        again = await start(rig, "b")
+        await rig.settle(again)
+        await decided(rig, again)
+        assert legs(rig) == ["met", "met"]
+        assert {row[:3]: row.raw for row in rig.store.matches.values()}.items() >= written.items(), "chosen anew"
+        assert len(rig.store.matches) == 2
+
+    asyncio.run(story())
+
+
+@scenario
+async def test_a_choice_that_was_written_and_not_told_is_told_by_the_next_owner_as_it_was() -> None:
+    rig, worker = await owner(*sold(1), money(1))
+    rig.store.after = killed_at("write_matches")
+    with pytest.raises(Killed):
+        await worker.identify()
+    rig.store.after = lambda method: None
+    rig.kafka.send(*sold(2))  # by now it would be a near tie
+    again = await start(rig, "b")
+    await rig.settle(again)
+    await decided(rig, again)
+    assert legs(rig) == ["met", "waiting"] and len(rig.store.matches) == 1
+
+
+@scenario
+async def test_what_is_chosen_and_has_not_come_to_its_invoice_is_not_given_away_again() -> None:
+    rig, worker = await owner(*sold(1), money(1))
+    await worker.identify()
+    rig.kafka.send(money(2))
+    await rig.read(worker)
+    await worker.flush()  # the second receipt is known; of the first one's choice nobody has read yet
+    worker.feeds.adopt(worker.positions.next_offsets)
+    await worker.identify()
+    await rig.settle(worker)
+    assert len(rig.store.matches) == 1
+
+
+@scenario
+async def test_a_worker_that_lost_the_entity_decides_nothing() -> None:
+    rig, worker = await owner(*sold(1), money(1))
+    await start(rig, "b")
+    assert await worker.identify() == 0
+    assert not rig.store.matches and not told(rig)
+
+
+@scenario
+async def test_an_entity_is_decided_by_the_worker_that_holds_its_partition_alone() -> None:
+    rig, _ = await owner(*sold(1), money(1))
+    both = [rig.worker("a"), rig.worker("b")]
+    await rig.assign(*both)
+    for each in both:
+        await rig.read(each)
+    for each in both:
+        each.positions.changed = True
+        await each.flush()
+        await each.refresh_progress()
+    assert sorted([await each.identify() for each in both]) == [0, 1]
+
+
+@scenario
+async def test_a_near_tie_is_told_once_and_a_persons_choice_ends_it() -> None:
+    rig, worker = await owner(*sold(1, 2), money(1))
+    for _ in range(3):
+        await decided(rig, worker)
+    assert len(told(rig, "match.refused")) == 1
+    assert [found["class"] for found in rig.store.verdicts()[RECEIPT]["breaks"]] == ["ambiguous_match"]
+    rig.kafka.send(chosen_by("mary", SECOND), chosen_by("paul", FIRST, version=2))
+    await rig.settle(worker)
+    await decided(rig, worker)
+    assert legs(rig) == ["waiting", "met"] and rig.store.verdicts()[RECEIPT]["outcome"] == "ok"
+    reasons = [c["reason"] for c in rig.store.verdicts()[RECEIPT]["controls"] if c["name"] == "ambiguous_match"]
+    assert "the choice of paul was refused: mary had chosen already" in reasons[0]
+
+
+@scenario
+async def test_money_waits_for_what_may_still_come_in() -> None:
+    rig = Rig(partitions=4)
+    worker = await start(rig)
+    rig.kafka.send(*sold(1), money(1))
+    await rig.settle(worker)
+    assert await worker.identify() == 0, "decided before wait_s"
+
+
+@scenario
+async def test_an_entity_with_more_open_items_than_the_limit_is_left_alone() -> None:
+    _, worker = await owner(*sold(1, 2), money(1, reference="INV-2"), open_items=1)
+    assert await worker.identify() == 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_stream_chooses_as_files_do_whatever_the_order(seed: int) -> None:
+    """Records in any order, some twice, workers that die in between; decided once everything is there."""
+    dice = random.Random(seed)
+    events = [*sold(*range(1, 9)), *(money(n, reference=f"INV-{n}") for n in (1, 3, 5)), money(6), money(7, 24_000)]
+    expected = verdicts(*events)
+
+    async def story() -> Rig:
+        rig = Rig(partitions=4)
+        rig.policy = AT_ONCE
+        worker = await start(rig)
+        mixed = [*events, *dice.sample(events, 5)]
+        dice.shuffle(mixed)
+        for place, event in enumerate(mixed):
+            rig.kafka.send(event)
+            if dice.random() < 0.2:
+                await rig.read(worker)
+            if dice.random() < 0.2:
+                worker = await start(rig, f"w{place}")
+        await rig.settle(worker)
+        for _ in range(2):
+            setattr(rig.store, dice.choice(["before", "after"]), killed_at(dice.choice(STEPS)))
+            with contextlib.suppress(Killed):
+                await worker.identify()
+                await worker.flush()
+            rig.store.before = rig.store.after = lambda method: None
+            worker = await start(rig, f"again{_}")
+            await rig.settle(worker)
+        await decided(rig, worker)
+        return rig
+
+    found = asyncio.run(story()).store.verdicts()
+    shown = {key: ([b["class"] for b in v["breaks"]], [h["state"] for h in v["hops"]]) for key, v in expected.items()}
+    assert {
+        key: ([b["class"] for b in v["breaks"]], [h["state"] for h in v["hops"]]) for key, v in found.items()
+    } == shown

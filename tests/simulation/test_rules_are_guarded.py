@@ -13,14 +13,19 @@ from unittest.mock import patch
 
 import pytest
 
+import matching.matches
+import streams.identification
 import streams.join
 import streams.worker
+import tests.scenarios.test_identification as persons
 import tests.simulation.test_effects as told
+import tests.simulation.test_identification as chosen
 import tests.simulation.test_rules as rules
 import tests.unit.test_case as cases
 from matching.case import Case
 from matching.effects import effects
 from streams.feeds import Feeds
+from streams.identification import Identification
 from streams.ports import InvariantBroken
 from streams.positions import Positions
 from streams.transport import SamePartitions
@@ -81,6 +86,15 @@ _WITHDRAWN = replaced(
 )
 _TOLD_AGAIN = edited(streams.join, "_effect_messages", ("if entry.told.get(identity) != said", "if True"))
 _ANY_REVISION = edited(Case, "_revise", ("_revision(event) >= _revision(known)", "False"))
+_CHOSEN_ANEW = edited(
+    Identification,
+    "_decide_for",
+    ("if receipt.ident not in chosen]", "]"),
+    ("if receipt.ident in chosen]", "if False]"),
+)
+_ANY_OWNER = edited(Identification, "_check", ("!= (home.epoch, worker)", "is None"))
+_FREE_AGAIN = replaced(streams.identification, "_in_flight", lambda *_: {})
+_ANY_CHOICE = edited(matching.matches, "_rank", ("(is_own, ", "(not is_own, "))
 _UNCHANGED = edited(streams.join, "judge_dirty", ("changed = digest != entry.digest", "changed = True"))
 _POLICY = edited(Worker, "_overtaken", ("partition.is_of_policy = not keys", "keys = []"))
 
@@ -107,6 +121,10 @@ GUARDED = [
     Guard("E6", "what is named no longer is told as nothing", _WITHDRAWN, told.test_a_part_that_is_withdrawn_is_taken_back_though_another_worker_told_it),
     Guard("E6", "what has not changed is not told again", _TOLD_AGAIN, told.test_what_has_not_changed_is_not_told_again),
     Guard("E6", "of two revisions the higher holds", _ANY_REVISION, told.test_a_worker_that_lost_the_case_cannot_undo_what_its_heir_told),
+    Guard("E7", "what was chosen is told and not chosen again", _CHOSEN_ANEW, chosen.test_a_choice_that_was_written_and_not_told_is_told_by_the_next_owner_as_it_was),
+    Guard("E7", "an entity has one owner", _ANY_OWNER, chosen.test_a_worker_that_lost_the_entity_decides_nothing),
+    Guard("E7", "what is chosen is taken", _FREE_AGAIN, chosen.test_what_is_chosen_and_has_not_come_to_its_invoice_is_not_given_away_again),
+    Guard("E7", "a person's choice wins", _ANY_CHOICE, persons.test_a_persons_choice_wins_over_tieouts_whenever_it_comes),
     planted("E9", "a case read again is first seen anew", rules.test_case_keeps_the_month_it_was_first_seen_in),
     Guard("E9", "the history keeps only what differed", _UNCHANGED, rules.test_history_holds_what_differed_and_only_that),
     planted("E10", "an evicted case counts as new", rules.test_evicted_case_comes_back_whole),
@@ -134,7 +152,6 @@ GUARDED = [
 ]  # fmt: skip
 
 ELSEWHERE = {
-    "E7": "not built yet: nothing chooses between cases",
     "E8": "the columns are the store's own SQL: integration/test_store.py reads them back from a real one",
 }
 
