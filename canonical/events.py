@@ -493,7 +493,7 @@ class LinkData(Document):
     alias: CaseKey
 
 
-AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing", "rebill", "natural_key"]  # fmt: skip
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing", "rebill", "natural_key", "alias"]  # fmt: skip
 
 
 class AllocationData(Document):
@@ -505,7 +505,7 @@ class AllocationData(Document):
 
     home: CaseKey
     kind: AllocationKind
-    currency: Currency
+    currency: Currency | None = None  # an alias has none
     amount_minor: SignedMinor
     direction: Direction | None = None
     period: Period | None = None

@@ -33,7 +33,7 @@ _in_order = attrgetter("time", "id")
 class Case:
     """Facts of one case key. `limit` is policy's `facts_per_case`."""
 
-    __slots__ = ("_facts", "_rivals", "count", "forgotten", "is_over_limit", "key", "limit")
+    __slots__ = ("_facts", "_rivals", "count", "forgotten", "is_claimed", "is_over_limit", "key", "limit")
 
     def __init__(self, key: str, limit: int = FACTS_PER_CASE) -> None:
         self.key = key
@@ -41,6 +41,7 @@ class Case:
         self.count = 0
         self.forgotten = 0
         self.is_over_limit = False
+        self.is_claimed = False  # whether another case has said that this key is an alias of its own
         self._facts: dict[str, Event] = {}
         self._rivals: list[Event] | None = None  # further contents of an id: rare, so not paid for by every case
 
@@ -104,6 +105,8 @@ class Case:
         if known is not None and _revision(event) >= _revision(known):
             return False
         self._facts[name] = event
+        data: Any = event.data
+        self.is_claimed = self.is_claimed or data.kind == "alias"
         return self._counted() if known is None else True
 
     def _counted(self) -> bool:

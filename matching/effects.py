@@ -20,6 +20,7 @@ from canonical.events import AllocationKind, Event
 from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, natural_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
+from matching.aliases import LINKED, alias_of, home_of
 from matching.case import ALLOCATION, Case, content
 from matching.matches import MADE, MONEY_IN, choices_among
 from matching.policy import Policy
@@ -32,7 +33,7 @@ class Part(NamedTuple):
     target: str
     kind: AllocationKind
     amount_minor: int
-    currency: str
+    currency: str | None
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ class Effect(msgspec.Struct, frozen=True):
     target: str
     kind: AllocationKind
     amount_minor: int
-    currency: str
+    currency: str | None
     fact: Any
 
     @property
@@ -65,6 +66,8 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
     choices = _name_chosen(told, case.key, chosen, facts) if chosen else {}
     if not told:
         return []
+    if home_of(case) is not None:  # the case that it is an alias of tells what it meant
+        return [told[identity] for identity in sorted(told)]
     for fact in _standing(facts):
         for part in PARTS[fact.type](fact, policy):
             _add(told, case.key, part, fact)
@@ -146,6 +149,9 @@ def _standing(facts: Sequence[Any]) -> Iterator[Any]:
         by_group.setdefault(_GROUPS.get(fact.type, fact.type), []).append(fact)
     for group, told in by_group.items():
         if group not in PARTS or group in _TAKES_BACK:
+            continue
+        if group == LINKED:
+            yield from told  # one document may go by several names
             continue
         ends = [end for kind in _ENDED_BY.get(group, ()) for end in by_group.get(kind, ())]
         for fact in documents.standing(told, []):
@@ -367,6 +373,12 @@ def _of_statement(fact: Any, _: Policy) -> Iterable[Part]:
         yield Part(account, "closing", data.closing_minor, data.currency)
 
 
+def _of_link(fact: Any, _: Policy) -> Iterable[Part]:
+    """To the alias: it is this case."""
+    alias = alias_of(fact)
+    return [] if alias is None else [Part(alias, "alias", 1, None)]
+
+
 def _key_or_none(key: Callable[..., str], *names: str | None) -> str | None:
     """None where a name is not known or too long for a key: nothing can be told to a case that cannot be."""
     try:
@@ -396,6 +408,7 @@ PARTS: dict[str, Callable[[Any, Policy], Iterable[Part]]] = {
     "invoice.voided": _of_void,
     "credit_memo.voided": _of_void,
     "credit_memo.issued": _of_credit_memo,
+    LINKED: _of_link,
     "posting.recorded": _of_posting,
     "posting.reversed": _of_posting,
     "usage.rated": _of_usage,

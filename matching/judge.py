@@ -6,13 +6,14 @@
 - Outcome: `break` if there is any break; `ok` if every mandatory control was assessed (pass or not applicable) and no
   leg is open; `pending` otherwise.
 - A case over its limit of facts, or some of whose facts are no longer kept (rule E14), is not judged: it is pending, every
-  control not assessed and saying so, always the same.
+  control not assessed and saying so, always the same. An alias is judged where its facts are sent on to (matching.aliases).
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from matching.aliases import home_of
 from matching.assessment import assess
 from matching.case import ALLOCATION, Case
 from matching.clock import COMPLETE, Clock, Progress
@@ -21,7 +22,7 @@ from matching.deliveries import failure_beside
 from matching.findings import bounded
 from matching.hops import OPEN_STATES, awaited_source, run
 from matching.policy import Policy
-from matching.verdict import ControlResult, Hop, Outcome, Verdict
+from matching.verdict import ControlResult, Hop, Outcome, Result, Verdict
 from matching.view import View, split_key
 
 __all__ = ["COMPLETE", "Progress", "judge"]
@@ -35,6 +36,9 @@ def judge(case: Case, policy: Policy, now: datetime, progress: Progress = COMPLE
     if case.forgotten:
         reason = f"history_incomplete: {case.forgotten} of the case's facts are no longer kept, so it is not judged"
         return _not_judged(case, policy, case.count + case.forgotten, reason)
+    home = home_of(case)
+    if home is not None:
+        return _not_judged(case, policy, case.count, f"this key is an alias: its facts are judged in {home}", "ok")
     clock = Clock(now, progress)
     view = View(case, policy, clock)
     hops = run(view)
@@ -134,10 +138,11 @@ def _failure(view: View, open_hops: Sequence[Hop]) -> str | None:
     return None
 
 
-def _not_judged(case: Case, policy: Policy, facts: int, reason: str) -> Verdict:
+def _not_judged(case: Case, policy: Policy, facts: int, reason: str, outcome: Outcome = "pending") -> Verdict:
     kind, entity, _, ident = split_key(case.key)
-    controls = tuple(ControlResult(name, "not_assessed", reason) for name in NAMES[kind])
+    result: Result = "not_applicable" if outcome == "ok" else "not_assessed"
+    controls = tuple(ControlResult(name, result, reason) for name in NAMES[kind])
     return Verdict(
-        case.key, kind, entity, ident, None, "pending", None, 0, 0, controls, (), (), facts, None, None, None, None,
+        case.key, kind, entity, ident, None, outcome, None, 0, 0, controls, (), (), facts, None, None, None, None,
         None, (), policy.hash,
     )  # fmt: skip

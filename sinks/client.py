@@ -232,11 +232,11 @@ class Store:
                 found[stub[0]] = _stub(*stub), raw
         return found
 
-    def untold(self, partition: int, revision: int) -> list[str]:
-        """Cases of a partition that have a verdict beyond `revision`."""
+    def untold(self, partition: int, revision: int, epoch: int) -> list[str]:
+        """Cases of a partition that have a verdict beyond `revision` of an epoch before this one."""
         query = (
             f"SELECT DISTINCT case_key FROM verdicts WHERE partition = {int(partition)} AND revision > {int(revision)} "
-            "ORDER BY case_key"
+            f"AND epoch < {int(epoch)} ORDER BY case_key"
         )
         return [key for (key,) in self._query(query)]
 

@@ -5,6 +5,7 @@
   and are merged, so one case's events come together. The order of the output does not depend on any of that.
 - Effects between cases (rule E6) come from a first pass over the same records. Those that a live stream has told and that
   lie among the input are of a higher revision and hold.
+- What came in under an alias is sent on first (matching.aliases).
 - Identification (rule E7) is a pass of its own, where money names nothing that it pays: all that is open is known, so the
   choices do not depend on order. Those that were made live, or by a person, and lie among the input hold.
 - A line that is no canonical event goes to `on_dead_letter` with its number and untouched bytes; the rest goes on.
@@ -21,8 +22,10 @@ from pathlib import Path
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import EARLIEST, Event
+from canonical.records import Record
 from canonical.records import encode as encode_event
 from canonical.structs import RecordError, admit, decode
+from matching.aliases import LINKED, sent_on
 from matching.case import Case
 from matching.effects import as_event, effects, names_others
 from matching.identify import Book, Item, Match, Receipt, identify_all
@@ -55,6 +58,7 @@ def reconcile(
             record = line.strip().replace(b"\n", b" ")  # inside JSON a line feed is only white space
             if record:
                 latest = max(latest, _take(record, number, runs, policy, on_dead_letter))
+        _send_on(runs, policy)
         for find in (_effects, _choices):
             for fact in find(runs, policy):
                 runs.add(fact.correlationid.encode(), encode_event(fact))
@@ -71,6 +75,7 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
     runs.names_others = runs.names_others or names_others(event, policy)
+    runs.links = runs.links or event.type == LINKED
     runs.asks = runs.asks or (event.type in MONEY_IN and event.correlationid.startswith(("receipt:", "summary:")))
     return event.time
 
@@ -81,15 +86,36 @@ def _letter(record: bytes, error: RecordError) -> DeadLetter:
     return refused if isinstance(refused, DeadLetter) else DeadLetter("mapping", str(error))
 
 
+def _send_on(runs: "Runs", policy: Policy) -> None:
+    """What came in under an alias, to the case it belongs to; from there on, where that is an alias itself."""
+    sent: set[Record] = set()
+    while runs.links:
+        claims: dict[str, list[Event]] = defaultdict(list)
+        for event in _told(runs, policy):
+            if event.data.kind == "alias":  # type: ignore[union-attr]
+                claims[event.correlationid].append(event)
+        found: set[Record] = set()
+        for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
+            if claimed := claims.get(key.decode()):
+                case = _case(key, keyed, policy)
+                for event in claimed:
+                    case.add(event)
+                found.update(sent_on(case))
+        for record in found - sent:
+            runs.add(record.key, record.value)
+        runs.links = bool(found - sent)
+        sent |= found
+
+
 def _effects(runs: "Runs", policy: Policy) -> list[Event]:
     """What cases mean for others (rule E6): read in a pass of their own, only where some record names another case."""
-    if not runs.names_others:
-        return []
-    told = []
+    return list(_told(runs, policy)) if runs.names_others else []
+
+
+def _told(runs: "Runs", policy: Policy) -> Iterator[Event]:
     for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
         case = _case(key, keyed, policy)
-        told += [as_event(case.key, effect, 0) for effect in effects(case, policy)]
-    return told
+        yield from (as_event(case.key, effect, 0) for effect in effects(case, policy))
 
 
 def _choices(runs: "Runs", policy: Policy) -> list[Event]:
@@ -145,6 +171,7 @@ class Runs:
         self._size = 0
         self._files: list[Path] = []
         self.names_others = False  # whether some event names another case
+        self.links = False  # whether some event names an alias
         self.asks = False  # whether there is money that may not say what it pays
 
     def add(self, key: bytes, record: bytes) -> None:

@@ -21,6 +21,7 @@ from canonical import records
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.structs import RecordError, check_names, decode
+from matching.aliases import sent_on
 from matching.case import Case
 from matching.effects import as_event, effects
 from matching.judge import Progress, judge
@@ -182,13 +183,18 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
 
 
 def _effect_messages(entry: Entry, policy: Policy, partition: Partition) -> list[Outbound]:
-    messages, told = [], {}
+    messages: list[Outbound] = []
+    told: dict[Any, Any] = {}
     for effect in effects(entry.case, policy):
         identity = (effect.target, effect.kind, effect.document_id)
         said = told[identity] = as_event(entry.case.key, effect, 0)
         if entry.told.get(identity) != said:
             event = as_event(entry.case.key, effect, revision(partition.epoch, partition.seq))
             messages.append(Outbound(*records.record(event)))
+    for record in sent_on(entry.case) if entry.case.is_claimed else ():
+        told[record] = None
+        if record not in entry.told:
+            messages.append(Outbound(*record))
     entry.told = told or NOTHING_TOLD
     return messages
 

@@ -18,8 +18,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any
 
-from canonical.events import Event
 from matching.case import Case
 from matching.verdict import Awaited
 from sinks.client import key_hash
@@ -89,7 +89,7 @@ class Deadlines:
 
 
 NO_BREAKS: frozenset[tuple[str, str]] = frozenset()
-NOTHING_TOLD: Mapping[tuple[str, str, str], Event] = {}
+NOTHING_TOLD: Mapping[Any, Any] = {}
 
 
 class Entry:
@@ -104,7 +104,7 @@ class Entry:
         self.digest = 0
         self.next_deadline: datetime | None = None
         self.told_breaks: frozenset[tuple[str, str]] | None = NO_BREAKS  # None: somebody may have told of others
-        self.told: Mapping[tuple[str, str, str], Event] = NOTHING_TOLD  # effects as told since the case was loaded
+        self.told: Mapping[Any, Any] = NOTHING_TOLD  # effects, and facts sent on, since the case was loaded
 
 
 class Partition:
@@ -120,6 +120,8 @@ class Partition:
         self.known = Known()
         self.deadlines = Deadlines(deadlines_kept)
         self.awaited: dict[str, datetime] = {}
+        self.claimed_at = datetime.min.replace(tzinfo=UTC)
+        self.retold: set[str] = set()  # cases told again, of which an earlier owner may not have told
         self.told_to = 0  # revision up to which breaks were told when the partition was claimed
         self.tells_all = True  # whether every case that is judged tells its breaks, those told before too
         self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)

@@ -44,6 +44,7 @@ from streams.transport import Batch
 log = logging.getLogger("tieout.worker")
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
+LATE_WRITES_S = 300.0  # how long what a dead worker had sent may be on its way: more than the store's timeouts together
 
 
 @dataclass
@@ -116,6 +117,7 @@ class Worker:
                 self.policy.limits.facts_of,
                 max(1, self.settings.deadlines_kept // len(numbers)),
             )
+            claimed[number].claimed_at = self.clock()
             claimed[number].tells_all = any(mark for tp, mark in marks.items() if tp[1] == number)
         stored = {number: await self._patiently("positions", number) for number in claimed}
         starts = await self._starts(tps, stored)
@@ -199,12 +201,19 @@ class Worker:
         for source in self.policy.feeds:
             for until, _ in await self._patiently("awaiting", partition.number, source, 1):
                 partition.awaited[source] = until
-        untold = await self._patiently("untold", partition.number, partition.told_to)
-        for key in untold:
-            partition.known.add(key)  # it may have been written since what is known was asked for
+        untold = await self._untold(partition)
         await self._load(partition, untold)
         for key in untold:
             partition.touch(key, partition.entry(key))
+
+    async def _untold(self, partition: Partition) -> list[str]:
+        """Cases that an earlier owner judged, and perhaps did not tell; each once."""
+        found = await self._patiently("untold", partition.number, partition.told_to, partition.epoch)
+        keys = [key for key in found if key not in partition.retold]
+        for key in keys:
+            partition.known.add(key)  # it may have been written since what is known was asked for
+        partition.retold.update(keys)
+        return keys
 
     async def _refill(self, partition: Partition, since: datetime) -> None:
         deadlines = partition.deadlines
@@ -394,6 +403,12 @@ class Worker:
         feeds.adopt(self.positions.next_offsets)
         metrics.feeds(feeds.complete_to, self.clock())
 
+    async def tell_late_writes(self) -> None:
+        """What an earlier owner had sent to the store may arrive after our claim: nobody else will tell of it."""
+        for partition in list(self.partitions.values()):
+            if (self.clock() - partition.claimed_at).total_seconds() < LATE_WRITES_S:
+                await self._touch(partition, await self._untold(partition))
+
     # Flushing
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -413,6 +428,7 @@ class Worker:
                 told_s = started
                 self.positions.changed = True  # also where nothing was read: others wait for how far we are
                 await self.refresh_progress()
+                await self.tell_late_writes()
             await self.fire_deadlines()
             await self.flush()
             with contextlib.suppress(TimeoutError):

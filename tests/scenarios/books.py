@@ -113,7 +113,7 @@ def quote(total: str, at: str = "0", **more: Any) -> Event:
 
 
 def subscription(at: str, event: str = "subscription.activated", **more: Any) -> Event:
-    return tell(event, "sub_1", at, case=ORDER, **more)
+    return tell(event, "sub_1", at, **({"case": ORDER} | more))
 
 
 def delivery(at: str, failure: str | None = None, *, target: str = "erp", case: str = INVOICE, **more: Any) -> Event:

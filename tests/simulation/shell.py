@@ -175,8 +175,9 @@ class ClickHouse:
     def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
         return {partition: max(self.epochs[partition]) for partition in partitions if self.epochs[partition]}
 
-    def untold(self, partition: int, told_to: int) -> list[str]:
-        later = (row for row in self.rows if row.partition == partition and revision(row.epoch, row.seq) > told_to)
+    def untold(self, partition: int, told_to: int, epoch: int) -> list[str]:
+        before = (row for row in self.rows if row.partition == partition and row.epoch < epoch)
+        later = (row for row in before if revision(row.epoch, row.seq) > told_to)
         return sorted({_decoded(row.raw)["correlation_id"] for row in later})
 
     def positions(self, partition: int) -> dict[str, PositionRow]:
@@ -334,7 +335,7 @@ def document(kind: str, number: int, at: datetime = START, **data: Any) -> Event
     types = {"invoice": "invoice.issued", "posting": "posting.recorded", "payment": "payment.received", "application": "cash.applied"}  # fmt: skip
     common = {"entity": "acme-us", "document_id": f"{kind}-{number}", "customer": {"sold_to": "C-1"}, "currency": "USD"}
     own: dict[str, dict[str, Any]] = {
-        "invoice": {"direction": "sales", "total_minor": 12000, "tax_minor": 0, "due_date": "2026-04-01", "number": f"INV-{number}"},
+        "invoice": {"direction": "sales", "total_minor": 12000, "tax_minor": 0, "due_date": "2026-04-01", "number": str(number)},
         "posting": {
             "ledger": "main", "document_type": "invoice", "posting_kind": "document", "base_currency": "USD",
             "lines": [

@@ -136,3 +136,77 @@ def test_files_say_the_same_as_the_stream() -> None:
 def test_files_read_in_many_runs_say_the_same() -> None:
     lines = [records.encode(event) for event in (*sold(), receipt(BOTH))]
     assert list(reconcile(lines, load(None), run_bytes=1)) == list(reconcile(lines[::-1], load(None)))
+
+
+UNDER_ERP = "invoice:acme-us:erp:90001"
+
+
+def under_an_alias() -> list[Event]:
+    """The ledger books under its own number; somebody knows which invoice that is."""
+    booked = document("posting", 1).model_copy(update={"correlationid": UNDER_ERP})
+    data = {"entity": "acme-us", "document_id": "link-1", "alias": UNDER_ERP}
+    link = records.make("case.linked", id="ipaas:link-1", source="ipaas/acme", subject="link-1", time=START, correlationid=FIRST, data=data)  # fmt: skip
+    return [document("invoice", 1), booked, link]
+
+
+def posting_leg(rig: Rig, key: str) -> str:
+    return next(str(hop["state"]) for hop in rig.store.verdicts()[key]["hops"] if hop["name"] == "invoice_to_posting")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (2, 0, 1)])
+def test_what_came_in_under_an_alias_ties_out_where_it_belongs_whatever_came_first(order: tuple[int, ...]) -> None:
+    async def story() -> None:
+        rig = Rig(partitions=4)
+        worker = await start(rig)
+        events = under_an_alias()
+        for index in order:
+            rig.kafka.send(events[index])
+            await rig.settle(worker)
+        assert posting_leg(rig, FIRST) == "met"
+        assert rig.store.verdicts()[UNDER_ERP]["outcome"] == "ok"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("step", ["write_facts", "write_verdicts", "write_positions", "holders"])
+def test_what_an_alias_sends_on_arrives_though_the_worker_dies_in_its_flush(step: str) -> None:
+    async def story() -> None:
+        rig = Rig(partitions=4)
+        worker = await start(rig)
+        rig.kafka.send(*under_an_alias())
+        await rig.read(worker)
+        await worker.flush()
+        await rig.read(worker)  # the alias hears that it is one
+        rig.store.before = killed_at(step)
+        with pytest.raises(Killed):
+            await worker.flush()
+        rig.store.before = lambda method: None
+        again = await start(rig, "b")
+        await rig.settle(again)
+        assert posting_leg(rig, FIRST) == "met"
+
+    asyncio.run(story())
+
+
+@scenario
+async def test_a_fact_that_comes_to_an_alias_later_is_sent_on_alone() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*under_an_alias())
+    await rig.settle(worker)
+    before = len(rig.kafka.published)
+    paid = document("payment", 1).model_copy(update={"correlationid": UNDER_ERP})
+    rig.kafka.send(paid)
+    await rig.settle(worker)
+    sent = [message for message in rig.kafka.published[before:] if message.key == FIRST.encode()]
+    assert [message.topic for message in sent] == ["payments"]
+    assert payment_leg(rig, FIRST) == "met"
+
+
+def test_files_know_aliases_too() -> None:
+    verdicts = {
+        verdict["correlation_id"]: verdict
+        for verdict in map(msgspec.json.decode, reconcile(map(records.encode, under_an_alias()), load(None)))
+    }
+    assert [hop["state"] for hop in verdicts[FIRST]["hops"] if hop["name"] == "invoice_to_posting"] == ["met"]
+    assert verdicts[UNDER_ERP]["outcome"] == "ok"

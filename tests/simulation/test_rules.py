@@ -889,6 +889,29 @@ async def test_break_that_a_lost_worker_wrote_is_told_by_the_owner_who_finds_it(
 
 
 @scenario
+async def test_break_that_a_dead_worker_had_sent_to_the_store_is_told_though_it_arrives_after_the_claim() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    await an_hour_passes(rig, worker)
+    await worker.fire_deadlines()
+    on_their_way: list[Any] = []
+    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
+    rig.kafka.publish, publish = refused, rig.kafka.publish  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        await worker.flush()
+    rig.store.write_verdicts, rig.kafka.publish = write, publish  # type: ignore[method-assign]
+    heir = await start(rig, "heir")
+    for partition in heir.partitions.values():
+        partition.due = lambda now, limit: iter(())  # type: ignore[method-assign]  # as where it did not keep this deadline
+    rig.store.write_verdicts(on_their_way)
+    await heir.tell_late_writes()
+    await heir.flush()
+    assert _told(rig), "nobody ever told of it"
+
+
+@scenario
 async def test_break_told_by_a_store_that_was_put_back_is_taken_back() -> None:
     rig = Rig()
     worker = await start(rig)

@@ -141,6 +141,7 @@ GUARDED = [
     Guard("E13", "an id says what is told and nothing else", _ANEW, rules.test_breaks_are_told_once_when_they_open_and_once_when_they_close_under_ids_that_repeat),
     planted("E13", "breaks told before their verdicts", rules.test_nothing_is_told_of_a_verdict_that_was_never_written),
     rare("E13", "verdicts that nobody was told of are not told by the next owner", rules.test_break_whose_telling_was_cut_off_is_told_by_the_next_owner_though_nothing_is_read_again),
+    rare("E13", "what a dead worker had sent to the store counts as told", rules.test_break_that_a_dead_worker_had_sent_to_the_store_is_told_though_it_arrives_after_the_claim),
     rare("E13", "what a lost worker wrote counts as told", rules.test_break_that_a_lost_worker_wrote_is_told_by_the_owner_who_finds_it),
     rare("E13", "what was read before a store was put back counts as told", rules.test_break_told_by_a_store_that_was_put_back_twice_is_taken_back_however_late_it_is_read_again),
     rare("E13", "how far was read is forgotten when a store is put back twice", rules.test_break_told_by_a_store_that_was_put_back_twice_is_taken_back_however_late_it_is_read_again),

@@ -1,0 +1,68 @@
+"""Aliases: a case that came in under another key than its own (`case.linked`).
+
+- The case that is linked to tells the alias so, as an effect of kind `alias` (rule E6). From then on the alias is a stub that
+  is judged no more: its facts are sent on to the case they belong to, each with its own id, so sending again is harmless.
+- Only a case of the same kind is an alias. A link never merges the cases of two documents: a case with a document of its own,
+  other than the one the link is about, stays where it is; so does one that two cases claim. Of two cases that are linked to
+  each other, and hold no document, the first by its key is the case.
+- What a stub meant for others is taken back: the case it is sent on to tells it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from canonical.events import EVENTS
+from canonical.ids import kind_of
+from canonical.records import Record
+from matching.case import ALLOCATION, Case
+
+LINKED = "case.linked"
+
+_DOCUMENTS = {
+    "order": frozenset(("quote.approved",)),  # the subscription that it became is of the same case
+    "invoice": frozenset(("invoice.issued", "invoice.amended")),
+    "credit": frozenset(("credit_memo.issued",)),
+    "receipt": frozenset(("payment.received", "refund.issued")),
+    "payout": frozenset(("payout.paid",)),
+}
+
+
+def alias_of(fact: Any) -> str | None:
+    """The key that this case's fact says is an alias of it."""
+    alias: str = fact.data.alias
+    return alias if kind_of(alias) == kind_of(fact.correlationid) else None
+
+
+def home_of(case: Case) -> str | None:
+    """The case that this one is an alias of; None for a case of its own."""
+    if not case.is_claimed:
+        return None
+    facts: list[Any] = case.facts()
+    claims = [
+        fact.data for fact in facts if fact.type == ALLOCATION and fact.data.kind == "alias" and fact.data.amount_minor
+    ]
+    homes = {claim.home for claim in claims}
+    if len(homes) != 1 or _has_documents_besides(facts, case.key, {claim.document_id for claim in claims}):
+        return None
+    (home,) = homes
+    claims_back = any(fact.type == LINKED and fact.data.alias == home for fact in facts)
+    return None if claims_back and case.key < home else home
+
+
+def sent_on(case: Case) -> Iterator[Record]:
+    """Every content of every fact of an alias' own, as a record of the case it belongs to; nothing of any other case."""
+    home = home_of(case)
+    fact: Any
+    if home is None:
+        return
+    for fact in case.everything():
+        if fact.type != ALLOCATION:
+            raw = msgspec.json.encode(msgspec.structs.replace(fact, correlationid=home))
+            yield Record(EVENTS[fact.type].stream, home.encode(), raw)
+
+
+def _has_documents_besides(facts: list[Any], key: str, linked: set[str]) -> bool:
+    documents = _DOCUMENTS.get(kind_of(key), frozenset())
+    return any(fact.type in documents and fact.data.document_id not in linked for fact in facts)
