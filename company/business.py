@@ -16,7 +16,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import group, malformed, orders, stories
+from company import group, malformed, orders, payouts, stories
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
@@ -24,17 +24,18 @@ from company.faults import (
     BATCH_FAULTS,
     GROUP_FAULTS,
     GROUP_TURNS,
-    INVOICE_FAULTS,
-    INVOICE_TURNS,
-    LEDGER_FAULTS,
-    LEDGER_TURNS,
+    INVOICES,
+    MONEY_FAULTS,
+    MONEY_TURNS,
     ORDER_FAULTS,
+    PAYOUT_FAULTS,
     FaultRates,
 )
 from company.invoices import InvoiceLife
 from company.ledger import Batch
 from company.orders import OrderLife
 from company.pace import REAL, Pace
+from company.payouts import Charge, Payout
 from company.truth import CaseTruth, DeadLetterTruth
 
 SOURCE = "canonical"
@@ -44,9 +45,11 @@ _STRIDE = 7_919  # walks through the customers so that each is billed about once
 _HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3)
 _WEEKEND = 0.35
 _OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
+_OF_MONEY = frozenset((*MONEY_FAULTS, *MONEY_TURNS))
 _FIRST_OF_MONTH = 2.5  # billing runs
 
 
+Life = InvoiceLife | OrderLife | Charge
 Spoil = Callable[[Random, malformed.Envelope], tuple[str, bytes]]
 
 
@@ -115,11 +118,11 @@ class Company:
         self._customers = customers
         self._faults = faults
         self._truth = truth
-        self._invoice_faults = _Draw(
-            faults, (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS)
-        )
+        self._invoice_faults = _Draw(faults, INVOICES)
         self._batch_faults = _Draw(faults, BATCH_FAULTS)
         self._batches: list[Batch] = []
+        self._payout_faults = _Draw(faults, PAYOUT_FAULTS)
+        self._payouts: list[tuple[Payout, dict[str, str]]] = []  # with what was done to their charges
         self._seed = seed
         self._order_faults = _Draw(faults, ORDER_FAULTS)
 
@@ -128,26 +131,26 @@ class Company:
             fault = self._order_faults(rng)
             order = OrderLife(rng, pace, self._customers[serial * _STRIDE], at, serial)
             orders.STORIES[fault](order)
-            return self._sent(rng, order, fault, pace)
+            return self._sent(rng, order, fault)
         fault = self._invoice_faults(rng)
         customer = self._customer(fault, serial)
+        if fault in _OF_MONEY:
+            return self._charged(rng, Charge(rng, pace, customer, at, serial), fault)
         bill = draw_bill(rng, customer, at, is_free=fault == "free")
         invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
         second = self._second(rng, fault, customer)
         if fault in _OF_GROUP:
-            return self._between_companies(rng, invoice, fault, pace)
+            return self._between_companies(rng, invoice, fault)
         if fault == "batched":
             self._join_batch(invoice)
         stories.tell(invoice, fault, second)
-        return self._sent(rng, invoice, f"{fault}+{second}" if second else fault, pace)
+        return self._sent(rng, invoice, f"{fault}+{second}" if second else fault)
 
-    def _between_companies(
-        self, rng: Random, sold: InvoiceLife, fault: str, pace: Pace
-    ) -> list[tuple[datetime, bytes, bytes]]:
+    def _between_companies(self, rng: Random, sold: InvoiceLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:
         bought = group.sell(sold, fault)
-        sent = self._sent(rng, sold, fault, pace)
+        sent = self._sent(rng, sold, fault)
         if bought is not None:
-            sent += self._sent(rng, bought, fault, pace)
+            sent += self._sent(rng, bought, fault)
         self._truth.add(group.pair(sold, bought, fault))
         return sent
 
@@ -159,9 +162,39 @@ class Company:
         batch.members.append(invoice)
         invoice.batch_key = batch.key
 
-    def booked_before(self, at: datetime) -> list[tuple[datetime, bytes, bytes]]:
-        """The journals of the batches that have gathered by then; their truth is added."""
+    def _charged(self, rng: Random, charge: Charge, fault: str) -> list[tuple[datetime, bytes, bytes]]:
+        """Its truth is added with its payout's, which lists it."""
+        payouts.STORIES[fault](charge)
+        gathering = next((each for each in self._payouts if each[0].takes(charge)), None)
+        if gathering is None:
+            gathering = (Payout(charge), {})
+            self._payouts.append(gathering)
+        gathering[0].charges.append(charge)
+        gathering[1][charge.key] = "none" if fault == "charged" else fault
+        self._detour(rng, charge)
+        return self._delivered(rng, charge)
+
+    def _paid_out_before(self, at: datetime) -> list[tuple[datetime, bytes, bytes]]:
         sent: list[tuple[datetime, bytes, bytes]] = []
+        for payout, faults in [each for each in self._payouts if each[0].closes_at <= at]:
+            self._payouts.remove((payout, faults))
+            rng = Random(f"{self._seed}:{payout.key}")
+            fault = self._payout_faults(rng)
+            if not payout.can_have(fault):
+                fault = "clean"
+            payout.tell(rng, fault)
+            for truth in payout.truths("none" if fault == "clean" else fault):
+                self._truth.add(truth)
+            for charge in payout.charges:
+                self._truth.add(charge.truth(faults[charge.key]))
+            for key, facts in ((payout.key, payout.facts), (payout.statement_key, payout.bank)):
+                for fact in facts:
+                    sent += self._records(rng, fact, key)
+        return sent
+
+    def booked_before(self, at: datetime) -> list[tuple[datetime, bytes, bytes]]:
+        """The journals of the batches that have gathered by then, and the payouts; their truth is added."""
+        sent = self._paid_out_before(at)
         for batch in [batch for batch in self._batches if batch.closes_at <= at]:
             self._batches.remove(batch)
             rng = Random(f"{self._seed}:{batch.key}")
@@ -187,14 +220,18 @@ class Company:
         other = self._customers[serial * _STRIDE + 1]
         return other if other.id != customer.id else self._customers[serial * _STRIDE + 2]
 
-    def _sent(
-        self, rng: Random, life: InvoiceLife | OrderLife, fault: str, pace: Pace
-    ) -> list[tuple[datetime, bytes, bytes]]:
-        faults = self._faults
-        for fact in life.facts:
-            if rng.random() < faults.out_of_order:
-                fact.seen_at += timedelta(seconds=rng.randint(*pace.detour))
+    def _sent(self, rng: Random, life: InvoiceLife | OrderLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:
+        self._detour(rng, life)
         self._truth.add(life.truth("none" if fault == "clean" else fault))
+        return self._delivered(rng, life)
+
+    def _detour(self, rng: Random, life: Life) -> None:
+        for fact in life.facts:
+            if rng.random() < self._faults.out_of_order:
+                fact.seen_at += timedelta(seconds=rng.randint(*life.pace.detour))
+
+    def _delivered(self, rng: Random, life: Life) -> list[tuple[datetime, bytes, bytes]]:
+        faults = self._faults
         sent = []
         for fact in life.facts:
             sent += self._records(rng, fact, life.key)

@@ -57,6 +57,7 @@ _SCHEMAS = {
     for name in (
         "quote.approved", "subscription.activated", "invoice.issued", "invoice.voided", "posting.recorded",
         "posting.reversed", "payment.received", "payment.failed", "cash.applied", "delivery.failed",
-        "delivery.succeeded", "revenue_schedule.set", "revenue.recognised",
+        "delivery.succeeded", "revenue_schedule.set", "revenue.recognised", "refund.issued", "dispute.opened", "dispute.won", "dispute.lost",
+        "settlement.line", "payout.paid", "bank.statement", "bank.line",
     )
 }  # fmt: skip

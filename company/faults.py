@@ -20,7 +20,16 @@ LEDGER_FAULTS = ("misscheduled", "unrecognised", "wrong_gain")
 LEDGER_TURNS = ("batched", "scheduled", "realised_gain")
 GROUP_FAULTS = ("unbooked_counterpart", "counterpart_differs")
 GROUP_TURNS = ("between_companies",)
+# Of card payments through a processor, beside the invoices; of the payouts that list them.
+MONEY_FAULTS = ("over_refunded", "disputed", "lost_dispute")
+MONEY_TURNS = ("charged", "refunded", "won_dispute")
+PAYOUT_FAULTS = ("line_left_out", "short_transfer", "lost_bank_line")
 BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
+
+# What an invoice, or a card payment in its place, can be drawn to be.
+INVOICES = (
+    *INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS, *MONEY_FAULTS, *MONEY_TURNS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,16 @@ class FaultRates:
     forgotten_member: float = 0.0
     member_twice: float = 0.0
     unposted_batch: float = 0.0
+    # card payments, in place of invoices; of payouts
+    over_refunded: float = 0.0
+    disputed: float = 0.0
+    lost_dispute: float = 0.0
+    charged: float = 0.0
+    refunded: float = 0.0
+    won_dispute: float = 0.0
+    line_left_out: float = 0.0
+    short_transfer: float = 0.0
+    lost_bank_line: float = 0.0
     # of invoices with a fault or turn in the ledger: another one with the money
     coincidence: float = 0.05
     # of records
@@ -87,8 +106,13 @@ class FaultRates:
         for name, rate in vars(self).items():
             if not 0 <= rate <= 1:
                 raise ValueError(f"rate {name} is {rate}, not between 0 and 1")
-        of_invoices = (*INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS)
-        for kind, names in (("invoices", of_invoices), ("orders", ORDER_FAULTS), ("batches", BATCH_FAULTS)):
+        of_documents = (
+            ("invoices", INVOICES),
+            ("orders", ORDER_FAULTS),
+            ("batches", BATCH_FAULTS),
+            ("payouts", PAYOUT_FAULTS),
+        )
+        for kind, names in of_documents:
             if sum(getattr(self, name) for name in names) > 1:
                 raise ValueError(f"the rates of {kind} add up to more than 1")
 
@@ -107,4 +131,6 @@ LIVING = FaultRates(
     misscheduled=0.003, unrecognised=0.003, wrong_gain=0.003, batched=0.1, scheduled=0.1, realised_gain=0.05,
     unbooked_counterpart=0.003, counterpart_differs=0.003, between_companies=0.03,
     short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
+    over_refunded=0.003, disputed=0.003, lost_dispute=0.003, charged=0.1, refunded=0.02, won_dispute=0.003,
+    line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05,
 )  # fmt: skip
