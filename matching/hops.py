@@ -53,16 +53,38 @@ def quote_to_subscription(view: View) -> Hop:
 
 def invoice_to_posting(view: View) -> Hop:
     """From the document to its posting: until then the ledger understates receivables (or payables) and tax."""
+    if view.booked_in or view.terms.ledgers:
+        return _posting_in_each(view)
     if not view.ledgers:
         if not view.expects_posting:
             return _NOT_EXPECTED["invoice_to_posting"]
         return timed(view, view.terms.invoice_to_posting, moment(view.issued), None)
-    if view.terms.ledgers:
-        each = [
-            _posting_in(view, [ledger], view.terms.of_ledger(ledger.name).invoice_to_posting) for ledger in view.ledgers
-        ]
-        return min(each, key=lambda hop: _WORST_FIRST.index(hop.state))
     return _posting_in(view, view.ledgers, view.terms.invoice_to_posting)
+
+
+def _posting_in_each(view: View) -> Hop:
+    """The worst of the ledgers that hold it or should; of equals the one that took longest."""
+    booked = {ledger.name: ledger for ledger in view.ledgers}
+    awaited = unposted(view)
+    if not booked and not awaited:
+        awaited = [""] if view.expects_posting else []
+    legs = {name: view.terms.of_ledger(name).invoice_to_posting for name in (*booked, *awaited)}
+    each = [_posting_in(view, [ledger], legs[name]) for name, ledger in booked.items()]
+    each += [timed(view, legs[name], moment(view.issued), None) for name in awaited]
+    return min(each, key=_badness, default=_NOT_EXPECTED["invoice_to_posting"])
+
+
+def unposted(view: View) -> list[str]:
+    """Ledgers in which policy expects an entry of the document's own, and which hold none."""
+    if not view.expects_posting:
+        return []
+    held = {ledger.name for ledger in view.ledgers}
+    return [name for name, mode in view.booked_in.items() if mode == "document" and name not in held]
+
+
+def _badness(hop: Hop) -> tuple[int, float]:
+    last = hop.ended_at or hop.due_at
+    return _WORST_FIRST.index(hop.state), 0.0 if last is None else -last.timestamp()
 
 
 def _posting_in(view: View, ledgers: Sequence[Ledger], leg: Leg) -> Hop:

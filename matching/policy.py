@@ -24,7 +24,19 @@ from pydantic import AwareDatetime, Field, ValidationError
 from canonical.events import EVENTS, AccountRole, Event
 from canonical.ids import CaseKind
 from matching.policy_lines import line_of, lines_of
-from matching.terms import ELAPSED, CalendarTerms, DayCount, EntityTerms, Hops, Seconds, Section, stated
+from matching.terms import (
+    ELAPSED,
+    MAX_ENTITIES,
+    CalendarTerms,
+    Cutoff,
+    DayCount,
+    EntityCloses,
+    EntityTerms,
+    Hops,
+    Seconds,
+    Section,
+    stated,
+)
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
 ToleranceMinor = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -93,9 +105,15 @@ class Feed(Section):
     heartbeat_s: Seconds
 
 
-class Cutoff(Section):
-    grace_days: DayCount
-    is_break: bool
+BookedIn = Literal["document", "summary", "none"]
+
+
+class LedgerTerms(Section):
+    """Whose books a ledger keeps (nobody named: everybody's), and how it books a document: by itself, in a batch, not at all."""
+
+    entities: tuple[str, ...] = ()
+    invoice: BookedIn = "document"
+    credit: BookedIn = "document"
 
 
 class Cutover(Section):
@@ -171,6 +189,7 @@ class Policy(Section):
     mandatory: dict[CaseKind, tuple[ControlName, ...]]
     grace: Grace
     cutoff: Cutoff
+    ledgers: dict[str, LedgerTerms]
     cutover: Cutover
     accounts: Accounts
     systems_of_record: dict[str, tuple[str, ...]]
@@ -215,12 +234,31 @@ class Expectations(dict[str, Expectation]):
         return self["default"]
 
 
+class Bookings(dict[str, Mapping[str, Mapping[str, BookedIn]]]):
+    """By entity and kind of document: the ledgers that policy names for them, and how each books one."""
+
+    def __init__(self, ledgers: Mapping[str, LedgerTerms]) -> None:
+        self._ledgers = ledgers
+
+    def __missing__(self, entity: str) -> Mapping[str, Mapping[str, BookedIn]]:
+        own = {name: terms for name, terms in sorted(self._ledgers.items()) if entity in (terms.entities or (entity,))}
+        found: Mapping[str, Mapping[str, BookedIn]] = {
+            "invoice": {name: terms.invoice for name, terms in own.items()},
+            "credit": {name: terms.credit for name, terms in own.items()},
+        }
+        if len(self) < MAX_ENTITIES:
+            self[entity] = found
+        return found
+
+
 class Terms:
     """Policy resolved for one entity or system, each worked out once."""
 
     def __init__(self, policy: Policy) -> None:
         self.hops = EntityTerms(policy.hops, policy.calendars)
         self.expect = Expectations(policy.expect)
+        self.closes = EntityCloses(policy.cutoff, self.hops.calendars)
+        self.bookings = Bookings(policy.ledgers) if policy.ledgers else None
         self.accounts: dict[str, frozenset[str]] = {
             kind: frozenset(roles) for kind, roles in policy.accounts if roles is not None
         }
@@ -307,9 +345,11 @@ def _names_nothing(policy: Policy) -> Iterator[Said]:
     for path, awaits in [(("grace",), policy.grace.awaits), *((path, terms.awaits) for path, terms in awaiting)]:
         if awaits is not None and awaits not in policy.feeds:
             yield (*path, "awaits"), f"there is no [feeds.{awaits}]"
-    for path, terms in awaiting:
-        if terms.calendar not in (None, ELAPSED) and terms.calendar not in policy.calendars:
-            yield (*path, "calendar"), f"there is no [calendars.{terms.calendar}]"
+    closes: list[tuple[tuple[str, ...], str | None]] = [(("cutoff",), policy.cutoff.calendar)]
+    closes += [(("cutoff", "entities", entity), own.calendar) for entity, own in policy.cutoff.entities.items()]
+    for path, calendar in [*closes, *((path, terms.calendar) for path, terms in awaiting)]:
+        if calendar not in (None, ELAPSED) and calendar not in policy.calendars:
+            yield (*path, "calendar"), f"there is no [calendars.{calendar}]"
     for event_type in policy.contracts:
         if event_type not in EVENTS:
             yield ("contracts", event_type), "there is no such type of event"

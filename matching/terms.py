@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +18,9 @@ from matching.calendars import BatchRuns, BusinessTime, Calendar, Days, is_zone
 from matching.verdict import HopName
 
 MAX_ENTITIES = 10_000
+MAX_MONTHS = 1_000
+_DAY = timedelta(days=1)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 ELAPSED = "elapsed"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -237,6 +240,69 @@ class EntityTerms(dict[str, EntityHops]):
             name, target_s, timedelta(seconds=target_s), missing_after_s, timedelta(seconds=missing_after_s),
             terms["late_is_break"], terms["awaits"], self.calendars[terms["calendar"]], terms.get("terms_days", 0),
         )  # fmt: skip
+
+
+# The close of a period
+
+
+class CutoffOverride(Section):
+    grace_days: DayCount | None = None
+    is_break: bool | None = None
+    calendar: str | None = None
+
+
+class Cutoff(Section):
+    grace_days: DayCount
+    is_break: bool
+    calendar: str
+    entities: dict[str, CutoffOverride] = {}
+
+
+class Close(msgspec.Struct, frozen=True):
+    """When an entity's accounting periods (calendar months) close."""
+
+    grace_days: int
+    is_break: bool
+    calendar: Calendar | None
+    known: dict[tuple[int, int], datetime]
+
+    def closes_at(self, year: int, month: int) -> datetime:
+        """The end of the last grace day after a month: of days as they pass in UTC, or of working days of a calendar."""
+        known = self.known.get((year, month))
+        if known is None:
+            known = self._closes_at(year, month)
+            if len(self.known) < MAX_MONTHS:
+                self.known[year, month] = known
+        return known
+
+    def _closes_at(self, year: int, month: int) -> datetime:
+        if year >= date.max.year - 20:
+            return _NEVER
+        day = date(year + month // 12, month % 12 + 1, 1)
+        if self.calendar is None:
+            return datetime.combine(day, time.min, UTC) + self.grace_days * _DAY
+        closes = datetime.combine(day, time.min, self.calendar.zone).astimezone(UTC)
+        for _ in range(self.grace_days):
+            closes = self.calendar.end_of(day)
+            day = closes.astimezone(self.calendar.zone).date()
+        return closes
+
+
+class EntityCloses(dict[str, Close]):
+    """By entity, each worked out when first asked for."""
+
+    def __init__(self, cutoff: Cutoff, calendars: Mapping[str, Calendar | None]) -> None:
+        self._cutoff, self._calendars = cutoff, calendars
+
+    def __missing__(self, entity: str) -> Close:
+        terms = self._cutoff.model_dump(exclude={"entities"})
+        override = self._cutoff.entities.get(entity)
+        if override is not None:
+            terms |= override.model_dump(exclude_none=True)
+        found = Close(terms["grace_days"], terms["is_break"], self._calendars[terms["calendar"]], {})
+        if len(self) < MAX_ENTITIES:
+            self[entity] = found
+        return found
 
 
 def overrides(hop: Any, entity: str, ledger: str | None) -> Iterator[HopOverride]:

@@ -4,7 +4,7 @@ What a control needs to know of more than its own facts (which version stands, w
 what has been paid) is worked out here and in the modules beside it, once, so that controls cannot disagree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -23,6 +23,7 @@ from matching.terms import EntityHops
 from matching.verdict import Hop
 
 NOTHING: tuple[Event, ...] = ()
+NO_LEDGERS: Mapping[str, str] = {}
 
 # Which postings book a document of this kind; payments and applications move the same accounts on their own account.
 _BOOKS: dict[str, frozenset[str]] = {
@@ -39,7 +40,7 @@ _VOID_TYPES = {"invoice": "invoice.voided", "credit": "credit_memo.voided"}
 
 class View:
     __slots__ = (
-        "by_type", "cause", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
+        "booked_in", "by_type", "cause", "causes", "changed_at", "clock", "conflicts", "conversions", "currency", "document", "entity",
         "expect", "extra_documents", "facts", "hops", "ident", "is_covered", "issued", "key", "kind", "ledgers", "policy", "postings",
         "settlement", "system", "terms", "total_minor", "void",
     )  # fmt: skip
@@ -48,6 +49,7 @@ class View:
     issued: Any  # its first version, which starts the clocks
     void: Any  # the event that voided it, or None
     is_covered: bool  # booked by a batch, which answers for it
+    booked_in: Mapping[str, str]  # how each of the ledgers that policy names books it; none named: any ledger will do
     changed_at: datetime | None  # when the standing version was booked, where it is not the first
     currency: str | None
     total_minor: int
@@ -108,11 +110,14 @@ class View:
 
     @property
     def expects_posting(self) -> bool:
-        return self.expect.posting and self.document is not None and self.total_minor != 0 and not self.is_covered
+        """By an entry of the document's own."""
+        if not self.expect.posting or self.document is None or self.total_minor == 0 or self.is_covered:
+            return False
+        return not self.booked_in or "document" in self.booked_in.values()
 
     def _lay_out_document(self) -> None:
         self.document = self.issued = self.void = self.changed_at = None
-        self.is_covered = False
+        self.is_covered, self.booked_in = False, NO_LEDGERS
         self.extra_documents: Sequence[Any] = NOTHING
         self.total_minor, self.currency = 0, None
         told = self._versions()
@@ -133,13 +138,20 @@ class View:
             self.extra_documents = [extra for extra in live[1:] if extra.source == document.source]
         self.currency = data.currency
         self.total_minor = 0 if self.void is not None else data.total_minor
-        self.is_covered = self.kind in _BOOKS and (
-            data.summary_key is not None
-            or (self.expect.posting_mode == "summary" and "posting.recorded" not in self.by_type)
-        )
+        self.is_covered = self.kind in _BOOKS and self._is_booked_in_a_batch(data)
         if len(told) > 1:
             self.issued = next(version for version in told if version.data.document_id == data.document_id)
             self.changed_at = moment(document) if self.issued is not document else None
+
+    def _is_booked_in_a_batch(self, data: Any) -> bool:
+        bookings = self.policy.terms.bookings
+        if bookings is not None:
+            modes = self.booked_in = bookings[self.entity][self.kind]
+            if modes:
+                return "summary" in modes.values() and "document" not in modes.values()
+        if data.summary_key is not None:
+            return True
+        return self.expect.posting_mode == "summary" and "posting.recorded" not in self.by_type
 
     def _lay_out_postings(self) -> None:
         self.postings: Sequence[Any] = NOTHING

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from matching.controls.timing import closes_at
 from matching.documents import moment
 from matching.findings import Answer, failed, major, not_assessed
 from matching.ledger import Conversion, Ledger
@@ -103,7 +102,7 @@ def _left_unrealised(
     if abs(left_minor) <= view.policy.tolerance.fx_minor * len(revaluations):
         return None
     settled_at = max(map(moment, (*settling, *revaluations)))
-    if view.clock.before(closes_at(settled_at.year, settled_at.month, view.policy.cutoff.grace_days)):
+    if view.clock.before(view.policy.terms.closes[view.entity].closes_at(settled_at.year, settled_at.month)):
         return _UNREALISED
     return _misbooked(
         view, ledger.base_currency, 0, left_minor,

@@ -6,6 +6,7 @@ from matching.controls.duplicates import same_invoice
 from matching.controls.summaries import missing_journal
 from matching.deliveries import failure_beside
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
+from matching.hops import unposted
 from matching.ledger import Ledger
 from matching.view import View
 
@@ -41,7 +42,10 @@ def _posting_is_missing(view: View) -> Failure:
     refused = failure_beside(view, "invoice_to_posting")
     postings = [posting for ledger in view.ledgers for posting in ledger.postings]
     reason = "the document never reached the ledger; send it again"
-    if postings:
+    never = " and ".join(unposted(view))
+    if never:
+        reason = f"the document never reached the ledger {never}; send it there again"
+    elif postings:
         reason = "the posting was reversed and nothing was booked in its place"
     if refused is not None:
         reason = (
@@ -50,8 +54,8 @@ def _posting_is_missing(view: View) -> Failure:
     account = "payable" if view.document.data.direction == "purchase" else "receivable"
     return failed(
         view, "missing_posting", "missing_posting", reason,
-        expected=f"{major(view.total_minor, view.currency)} {account} in the ledger",
-        actual="nothing stands" if postings else "nothing", amounts=(view.total_minor, 0),
+        expected=f"{major(view.total_minor, view.currency)} {account} in the ledger{' ' + never if never else ''}",
+        actual="nothing stands" if postings and not never else "nothing", amounts=(view.total_minor, 0),
         variance_minor=view.total_minor, failure=refused.data.failure if refused is not None else None,
         evidence=(view.document, *postings, *([refused] if refused is not None else [])),
     )  # fmt: skip

@@ -14,7 +14,6 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from matching.case import ALLOCATION
-from matching.controls.timing import closes_at
 from matching.documents import moment, voided
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.rounding import rounded
@@ -187,7 +186,7 @@ def _wrong_recognition(view: View, plan: Plan) -> Answer | None:
 def _not_recognised(view: View, plan: Plan, month: Month, due_minor: int, done_minor: int) -> Answer | None:
     if not view.expect.recognition:
         return None
-    closes = closes_at(*month, view.policy.cutoff.grace_days)
+    closes = view.policy.terms.closes[view.entity].closes_at(*month)
     if view.clock.before(closes):
         return _IN_TIME
     if view.clock.is_behind(view.terms.invoice_to_posting.awaits, closes):

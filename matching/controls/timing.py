@@ -1,7 +1,5 @@
 """Was it in time, and in the right period?"""
 
-from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Any
 
 from matching.deliveries import failure_beside
@@ -57,7 +55,6 @@ def _waiting(view: View, hop: Hop) -> tuple[int, str | None]:
     return minor, view.currency
 
 
-_NEVER = datetime.max.replace(tzinfo=UTC)
 _CUTOFF_PASS = passed("cutoff", "booked into the document's period, in time for its close")
 _CUTOFF_NONE = not_applicable("cutoff", "no posting of a document in this case")
 
@@ -73,29 +70,21 @@ def cutoff(view: View) -> Answer:
     if view.document is None or not view.ledgers:
         return _CUTOFF_NONE
     own = view.document.data.accounting_date or view.document.time.date()
+    close = view.policy.terms.closes[view.entity]
     for ledger in view.ledgers:
         for posting in ledger.postings:
             booked_into = posting.data.accounting_date or posting.time.date()
             is_of_period = booked_into == own or (booked_into.month == own.month and booked_into.year == own.year)
             if not is_of_period and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
-            if moment(posting) >= closes_at(booked_into.year, booked_into.month, view.policy.cutoff.grace_days):
+            if moment(posting) >= close.closes_at(booked_into.year, booked_into.month):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")
     return _CUTOFF_PASS
 
 
-@lru_cache(maxsize=1_000)
-def closes_at(year: int, month: int, grace_days: int) -> datetime:
-    """Midnight after the last grace day of a month."""
-    if year >= date.max.year:
-        return _NEVER
-    next_month = date(year + month // 12, month % 12 + 1, 1)
-    return datetime.combine(next_month, time.min, UTC) + timedelta(days=grace_days)
-
-
 def _outside(view: View, posting: Any, what: str) -> Answer:
     reason = f"posting {posting.subject} was {what}; check that the period was open"
-    if not view.policy.cutoff.is_break:
+    if not view.policy.terms.closes[view.entity].is_break:
         return ControlResult("cutoff", "fail", reason)
     total = view.document.data.total_minor
     return failed(

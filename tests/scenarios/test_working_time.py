@@ -38,6 +38,18 @@ valid_from = 2026-04-01
 [version.tolerance]
 amount_minor = 1
 """
+# Two ledgers, one of them of acme-de alone, one in batches.
+LEDGERS = """
+[ledgers.main]
+[ledgers.local]
+[ledgers.group]
+invoice = "summary"
+[ledgers.tax_de]
+entities = ["acme-de"]
+"""
+NOWHERE = '[ledgers.main]\ninvoice = "none"'
+GROUPED = '[ledgers.group]\ninvoice = "summary"'
+WORKING_DAYS = BERLIN + "[cutoff]\nis_break = true\n[cutoff.entities.acme-us]\ncalendar = 'berlin'\ngrace_days = 3\n"
 PAID = (payment("120.00", "1d"), applied("120.00", "1d+1h"))
 TWO_LEDGERS = (invoice("120.00"), posting("120.00", "5m", ledger="main", document="p1"))
 
@@ -83,6 +95,28 @@ ROWS = (
     Row("due on a holiday, paid a day after the next working day: late",
         (invoice("120.00", **BOUGHT), posting("120.00", "1m"), payment("120.00", "38d"), applied("120.00", "38d+1h")),
         "40d", "ok", policy=DUE_DAYS, hops={"invoice_to_payment": "met_late"}),
+    Row("two ledgers expected: in both, tied out",
+        (*TWO_LEDGERS, posting("120.00", "10m", ledger="local", document="p2"), *PAID), "40d", "ok", policy=LEDGERS,
+        hops={"invoice_to_posting": "met"}),
+    Row("two ledgers expected: one of them waits",
+        (*TWO_LEDGERS, *PAID), "14m", "pending", policy=LEDGERS, hops={"invoice_to_posting": "waiting"}),
+    Row("two ledgers expected: one of them never had it",
+        (*TWO_LEDGERS, *PAID), "40d", "break", "missing_posting", "120.00", policy=LEDGERS,
+        hops={"invoice_to_posting": "missing"}, controls={"amount": "pass"}),
+    Row("one ledger will do where none is named", (*TWO_LEDGERS, *PAID), "40d", "ok"),
+    Row("two ledgers expected, and late in one of them",
+        (*TWO_LEDGERS, posting("120.00", "20m", ledger="local", document="p2"), *PAID), "40d", "ok", policy=LEDGERS,
+        hops={"invoice_to_posting": "met_late"}),
+    Row("booked in no ledger, by policy", (invoice("120.00"), *PAID), "40d", "ok", policy=NOWHERE,
+        hops={"invoice_to_posting": "not_expected"}),
+    Row("booked by batches alone: the batch answers for it", (invoice("120.00"), *PAID), "40d", "ok", policy=GROUPED,
+        hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_applicable"}),
+    Row("it names a batch, and policy wants an entry of its own beside",
+        (invoice("120.00", summary_key="summary:acme-us:erp:D-1"), *PAID), "40d", "break", "missing_posting", policy=LEDGERS),
+    Row("an entity's books close on its third working day: booked that evening",
+        (invoice("120.00"), posting("120.00", "37d+9h", accounting_date="2026-03-31"), *PAID), "40d", "ok", policy=WORKING_DAYS, controls={"cutoff": "pass"}),
+    Row("an entity's books close on its third working day: booked the day after",
+        (invoice("120.00"), posting("120.00", "37d+11h", accounting_date="2026-03-31"), *PAID), "40d", "break", "cutoff", policy=WORKING_DAYS),
     Row("booked before a new policy holds: the old target, whenever it is looked at",
         (invoice("120.00"), posting("120.00", "30m"), *PAID), "40d", "ok", policy=SINCE_MONDAY,
         hops={"invoice_to_posting": "met_late"}),
