@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=30)
+_FIRST_DAY, _LAST_DAY = date(1900, 1, 1), date(2999, 12, 31)
 _EARLY = timedelta(days=3)  # so long before it is due a bill without a period may be dated
 _BESIDE = frozenset(("usage", "proration", "one_off"))  # reasons for which a bill is none of the schedule's
 _SWITCHES = {
@@ -89,32 +90,38 @@ def grouped(due: Sequence[Due]) -> Iterator[tuple[list[Due], list[Any]]]:
 
 def _scheduled(schedule: Any, told: Sequence[Any]) -> Iterator[Due]:
     planned = sorted(schedule.data.bills, key=lambda bill: bill.due_on)
-    for bill, following in zip(planned, (*planned[1:], None), strict=True):
-        until = following.due_on if following is not None else bill.due_on + _MONTH
-        start, end = _days(bill.period) if bill.period is not None else (bill.due_on, max(bill.due_on, until - _DAY))
-        window = (bill.due_on - _EARLY, until - _EARLY)
+    due_days = [within_calendar(bill.due_on) for bill in planned]
+    ends = [*due_days[1:], due_days[-1] + _MONTH] if due_days else []
+    for bill, due_on, until in zip(planned, due_days, ends, strict=True):
+        start, end = days(bill.period) if bill.period is not None else (due_on, max(due_on, until - _DAY))
+        window = (due_on - _EARLY, until - _EARLY)
         covering = [each for each in told if _covers(each, (start, end), window)]
         currency = schedule.data.currency
         covering = [each for each in covering if each.data.currency == currency] or covering
-        yield Due(schedule, bill.due_on, start, end, bill.total_minor, currency, covering)
+        yield Due(schedule, due_on, start, end, bill.total_minor, currency, covering)
 
 
 def _covers(bill: Any, period: tuple[date, date], window: tuple[date, date]) -> bool:
     if bill.data.period is None:
         return window[0] <= dated(bill) < window[1]
-    start, end = _days(bill.data.period)
+    start, end = days(bill.data.period)
     shared = (min(end, period[1]) - max(start, period[0])).days + 1
     return 2 * shared > min(end - start, period[1] - period[0]).days + 1
 
 
-def _days(period: Any) -> tuple[date, date]:
+def days(period: Any) -> tuple[date, date]:
     """A period that ends before it begins is one day: what a sender meant by it cannot be known."""
-    return period.start, max(period.start, period.end)
+    start = within_calendar(period.start)
+    return start, max(start, within_calendar(period.end))
+
+
+def within_calendar(day: date) -> date:
+    """ "Never", as some systems write it, leaves room to count from."""
+    return min(max(day, _FIRST_DAY), _LAST_DAY)
 
 
 def dated(event: Any) -> date:
-    day: date = event.data.accounting_date or event.time.date()
-    return day
+    return within_calendar(event.data.accounting_date or event.time.date())
 
 
 def _switches(view: "View") -> list[tuple[date, datetime, bool]]:
@@ -125,8 +132,9 @@ def _switches(view: "View") -> list[tuple[date, datetime, bool]]:
             period = event.data.period
             turns.append((event.time.date(), event.time, is_active))
             if event_type == "subscription.paused" and period is not None:
-                turns[-1] = (period.start, event.time, False)
-                turns.append((max(period.start, period.end) + _DAY, event.time, True))
+                start, end = days(period)
+                turns[-1] = (start, event.time, False)
+                turns.append((end + _DAY, event.time, True))
     return sorted(turns)
 
 

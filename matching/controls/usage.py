@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from matching.billing import bills
+from matching.billing import bills, days
 from matching.case import ALLOCATION
 from matching.documents import moment
 from matching.findings import Answer, failed, major, not_applicable, not_assessed, passed
@@ -35,7 +35,7 @@ def _rated(view: View) -> list[Rated]:
     rated = []
     for event, amount_minor in found:
         period, day = event.data.period, moment(event).date()
-        start, end = (day, day) if period is None else (period.start, max(period.start, period.end))
+        start, end = (day, day) if period is None else days(period)
         if amount_minor:
             rated.append(Rated(event, amount_minor, start, end))
     return sorted(rated, key=lambda each: (each.start, each.end, each.event.id))
@@ -48,8 +48,10 @@ def _billing(view: View) -> list[Any]:
 
 def _holds(bill: Any, rated: Rated) -> bool:
     period = bill.data.usage_period or bill.data.period
-    is_within = period is not None and period.start <= rated.start and rated.end <= period.end
-    return bool(is_within and bill.data.currency == rated.event.data.currency)
+    if period is None or bill.data.currency != rated.event.data.currency:
+        return False
+    start, end = days(period)
+    return bool(start <= rated.start and rated.end <= end)
 
 
 _USAGE_PASS = passed("usage", "usage is billed as it was rated")

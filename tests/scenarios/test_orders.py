@@ -155,6 +155,9 @@ SCHEDULES = (
     Row("a subscription without a quote", (subscription("0"), schedule("100.00")), "9d", "break", "missing_invoice", "100.00"),
     Row("billing's feed is behind", (*SOLD, schedule("100.00")), "9d", "pending", hops={"subscription_to_invoice": "unproven"},
         behind={"billing": "1h"}),
+    Row("a schedule without a bill", (*SOLD, schedule()), "9d", "ok", controls={"missing_invoice": "not_applicable"}),
+    Row("a bill that is due never, as some systems write it", (*SOLD, tell("billing_schedule.set", "bs_1", "0", case=ORDER, currency="USD",
+        bills=[{"due_on": "9999-12-31", "total_minor": 10_000}])), "9d", "pending", hops={"subscription_to_invoice": "waiting"}),
     Row("nothing is due in a month given free", (*SOLD, schedule("100.00", "0"), *billed(0)), "60d", "ok"),
 )  # fmt: skip
 
