@@ -17,7 +17,7 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
-from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, natural_key, period_key
+from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, kind_of, natural_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.aliases import LINKED, alias_of, home_of
@@ -90,7 +90,12 @@ def _name_chosen(told: dict[tuple[str, str, str], Effect], home: str, chosen: li
 
 
 def _of_choice(choice: Any, payment: Any) -> Iterable[Part]:
+    """A line of a bank that was chosen to be a payout is its arrival, signed as the line is."""
     for part in choice.data.allocations or ():
+        if kind_of(part.target) == "payout":
+            sign = -1 if payment.data.amount_minor < 0 else 1
+            yield Part(part.target, "bank", sign * part.amount_minor, payment.data.currency)
+            continue
         settled_minor = part.amount_minor if part.settled_minor is None else part.settled_minor
         yield Part(part.target, "payment", settled_minor, part.settled_currency or payment.data.currency)
 

@@ -57,6 +57,8 @@ def may_be_undone(view: View, since: datetime) -> bool:
 def _of_another_customer(view: View) -> Any:
     """The first of what other cases paid or applied here, or of applications without a payment, on another customer."""
     has_payment = "payment.received" in view.by_type
+    if has_payment and ALLOCATION not in view.by_type:
+        return None
     for event in (*view.settlement.payments, *view.settlement.applications):
         is_told = event.type == ALLOCATION and event.data.kind in ("payment", "application")
         if not is_told and (has_payment or event.type != "cash.applied"):

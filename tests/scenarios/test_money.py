@@ -303,6 +303,10 @@ def arrived(amount: int, **more: Any) -> tuple[Event, ...]:
     return told(entry(amount, payout_key=PAYOUT, **more), to=PAYOUT)
 
 
+def chosen(amount: int) -> Event:
+    return tell("match.made", "m_1", "5d", case=STATEMENT, actor="ana", rule="by hand", payment_id="L1", invoice_ids=[], allocations=parts((PAYOUT, amount)))  # fmt: skip
+
+
 def on_account(*statements: Event) -> tuple[Event, ...]:
     return tuple(event for each in statements for event in told(each, to=ACCOUNT))
 
@@ -321,6 +325,9 @@ BANK = (
     Row("the bank received less than was paid out", (*LINES, paid_out(9_412), *arrived(9_400)), "8d", "break", "bank", "0.12"),
     Row("less arrived an hour ago", (*LINES, paid_out(9_412), *arrived(9_400)), "4d+1h", "pending", next_deadline="5d"),
     Row("it arrived in two lines", (*LINES, paid_out(9_412), *arrived(9_000), *arrived(412, document="L2")), "8d", "ok", controls={"bank": "pass"}),
+    Row("somebody said which line of the statement it is", (*LINES, paid_out(9_412), *told(entry(9_412), chosen(9_412), to=PAYOUT)), "8d", "ok",
+        policy=IN_BANK, hops={"payout_to_bank": "met"}, controls={"bank": "pass"}),
+    Row("somebody took a line for it that is too little", (*LINES, paid_out(9_412), *told(entry(9_000), chosen(9_000), to=PAYOUT)), "8d", "break", "bank", "4.12"),
     Row("the notification and the statement tell one arrival", (*LINES, paid_out(9_412), *arrived(9_412), *arrived(9_412, document="N1", statement_id=None)),
         "8d", "ok", controls={"bank": "pass"}),
     Row("the payout failed and the bank sent it back", (*LINES, paid_out(9_412), paid_out(9_412, "5d", "payout.failed"), *arrived(9_412),

@@ -15,12 +15,15 @@ import pytest
 import yaml
 
 from canonical.money import convert, to_minor
+from canonical.records import encode
 from matching.case import Case
 from matching.identify import Book, Match, identify_all
 from matching.judge import judge
 from matching.policy import load
 from matching.unidentified import item_of, receipts_of
+from matching.verdict import decode as decode_verdict
 from sources.records import Mapped, Rejected, map_paths
+from streams.batch import reconcile
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [
@@ -416,6 +419,26 @@ def test_mt940_openings_and_lines_come_to_their_closings_but_where_the_samples_w
         "betterplace.sepa_snippet.sta": 1, "jejik.abnamro.sta": 2, "jejik.ing.sta": 1, "jejik.knab.sta": 1,
         "jejik.postfinance.sta": 1, "jejik.rabobank.sta": 2, "jejik.triodos.sta": 1, "mBank.with_newline_in_tnr.sta": 1,
     })  # fmt: skip
+
+
+def test_real_statements_are_judged_as_they_add_up_and_follow_on_one_another() -> None:
+    """What does not add up is what the samples cut off; what does not follow is a day or a number that they leave out."""
+    lines = [
+        encode(event)
+        for outcome in outcomes("mt940", "bank/mt940")
+        if isinstance(outcome, Mapped)
+        for event in outcome.events
+    ]
+    verdicts = [decode_verdict(raw) for raw in reconcile(lines, load(), datetime(2026, 1, 1, tzinfo=UTC))]
+    broken = Counter(v.kind for v in verdicts if any(found.class_ == "bank" for found in v.breaks))
+    assert (broken, Counter(v.kind for v in verdicts)) == ({"summary": 10, "index": 4}, {"summary": 85, "index": 37})
+    gap = next(
+        found
+        for v in verdicts
+        if "PL29114010810000267002001002" in v.correlation_id and v.kind == "index"
+        for found in v.breaks
+    )
+    assert "number 2 is missing" in gap.reason
 
 
 # --- SAP's document flow against plain SQL over the file ----------------------------------------------------------------
