@@ -1,7 +1,7 @@
 """The catalogue of breaks: what each class means, whose it is, and what mends it. docs/breaks.md is made of it.
 
 - A class is raised by the control of the same name; what it means is that control's docstring, said once.
-- Owner, severity and where it is mandatory are policy's. What to do is written here, once a class, built or not.
+- Owner, severity and where it is mandatory are policy's. What to do is written here, once a class.
 """
 
 from typing import NamedTuple, get_args
@@ -78,11 +78,6 @@ class Entry(NamedTuple):
 def entries(policy: Policy) -> list[Entry]:
     """Every class that a control raises, in the order of BreakClass."""
     return [_entry(class_, policy) for class_ in CLASSES if _control(class_) is not None]
-
-
-def not_built() -> list[BreakClass]:
-    """Classes that no control raises yet."""
-    return [class_ for class_ in CLASSES if _control(class_) is None]
 
 
 def _control(class_: BreakClass) -> Control | None:
