@@ -206,7 +206,7 @@ class Parallel:
 def _holding(facts: Iterable[Event]) -> list[Any]:
     """Of each posting the version that holds."""
     held: dict[tuple[str, str, str], Any] = {}
-    for event in sorted(once(facts), key=lambda each: (each.time, each.id)):
+    for event in sorted(once(list(facts)), key=lambda each: (each.time, each.id)):
         posting: Any = event
         if posting.type in POSTINGS:
             name = (posting.data.ledger, posting.type, posting.data.document_id)

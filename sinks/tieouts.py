@@ -21,13 +21,13 @@ class TieOutRow(NamedTuple):
 class TieOutStore(ReplayStore):
     """One is used by one thread at a time."""
 
-    def postings(self, entity: str) -> list[bytes]:
-        """One posting of each ledger of the entity."""
+    def ledgers(self, entity: str) -> dict[tuple[str, str], int]:
+        """Postings of the entity by (ledger, base currency)."""
         query = (
-            "SELECT any(raw) FROM facts WHERE type = 'posting.recorded' AND entity = {entity:String} "
-            "GROUP BY JSONExtractString(raw, 'data', 'ledger')"
+            "SELECT JSONExtractString(raw, 'data', 'ledger') AS ledger, JSONExtractString(raw, 'data', 'base_currency') AS base, count() "
+            "FROM facts WHERE type = 'posting.recorded' AND entity = {entity:String} GROUP BY ledger, base"
         )
-        return [raw for (raw,) in self._scan(query, {"entity": entity}, {"any(raw)": "bytes"})]
+        return {(ledger, base): count for ledger, base, count in self._scan(query, {"entity": entity})}
 
     def of_types(self, types: Sequence[str], entity: str) -> list[bytes]:
         query = "SELECT DISTINCT raw FROM facts WHERE type IN {types:Array(String)} AND entity = {entity:String} ORDER BY raw"

@@ -5,7 +5,8 @@
 - The ledger, where none is named, is the only one that the entity has postings of; two need a choice.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -62,7 +63,7 @@ def from_lines(
     lines: Iterable[bytes], entity: str, folder: Path, on_dead_letter: Callable[[DeadLetter], None]
 ) -> Facts:
     """Facts of canonical events in files; `folder` takes what does not fit in memory."""
-    runs, ledgers, kept, latest = Runs(folder), dict[str, str](), list[Event](), EARLIEST
+    runs, postings, kept, latest = Runs(folder), Counter[tuple[str, str]](), list[Event](), EARLIEST
     for line in lines:
         record = line.strip().replace(b"\n", b" ")
         try:
@@ -74,22 +75,26 @@ def from_lines(
         latest = max(latest, event.time)
         if event.data.entity == entity:
             if event.type == "posting.recorded":
-                ledgers.setdefault(event.data.ledger, event.data.base_currency)
+                postings[event.data.ledger, event.data.base_currency] += 1
             elif event.type in _KEPT:
                 kept.append(event)
     cases = (
         (key.decode(), [decode(record) for _, record in keyed])
         for key, keyed in groupby(runs.merged(), key=itemgetter(0))
     )
-    return Facts(ledgers, kept, cases, [], latest)
+    return Facts(_ledgers(postings), kept, cases, [], latest)
 
 
 def from_store(store: TieOutStore, entity: str) -> Facts:
-    postings: list[Any] = [decode(raw) for raw in store.postings(entity)]
-    ledgers = {posting.data.ledger: posting.data.base_currency for posting in postings}
+    ledgers = _ledgers(store.ledgers(entity))
     kept = [decode(raw) for raw in store.of_types(_KEPT, entity)]
     cases = ((key, [decode(raw) for raw in found]) for key, found in store.cases())
     return Facts(ledgers, kept, cases, store.read_positions())
+
+
+def _ledgers(postings: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """By ledger the currency that most of its postings are kept in: one in another is a mistake, not the ledger's currency."""
+    return dict(sorted(postings, key=lambda each: (postings[each], each)))
 
 
 def tie_out(facts: Facts, basis: Basis, policy: Policy) -> Done:

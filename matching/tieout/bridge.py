@@ -21,7 +21,7 @@ from canonical.events import Event
 from matching.documents import moment
 from matching.policy import Policy
 from matching.tieout.basis import ALWAYS_KEPT, SIGNS, Basis, Kind, Position, Side
-from matching.tieout.entries import POSTINGS, Books, Entry, booked, day_of, entries, once, rated, rates
+from matching.tieout.entries import POSTINGS, Books, Entry, base_of, booked, day_of, entries, once, rated, rates
 
 LineClass = Literal[
     "not_posted", "other_period", "no_document", "not_reversed", "amount", "rounding", "duplicate", "applied_not_posted",
@@ -143,7 +143,9 @@ class Bridge:
 
     def add(self, key: str, facts: Iterable[Event]) -> None:
         """One case, all its facts at once."""
-        told = list(facts)
+        told = list(once([event for event in facts if event.data.entity == self.basis.entity]))
+        if not told:
+            return
         parts = key.split(":", 3)
         system = parts[2] if len(parts) == 4 else ""
         made = entries(key, told, self._books, not self._policy.terms.expect[system].application)
@@ -303,6 +305,8 @@ class _Balance:
         self.position, self.basis, self.base_currency = position, basis, base_currency
         self.sums: dict[tuple[str, str, Side], _Sum] = defaultdict(_Sum)  # by currency, kind (opening), side
         self.lines: list[Line] = []
+        self.sides: dict[str, set[Side]] = defaultdict(set)  # that ever told anything, by what is compared
+        self.alone: dict[tuple[str, str, LineClass], list[Line]] = defaultdict(list)
         self.rounding: dict[str, list[tuple[Entry, int]]] = defaultdict(list)
         self.post_close: list[PostClose] = []
         self.missing: list[str] = []
@@ -316,6 +320,7 @@ class _Balance:
         currency = currency or next((e.currency for e in known if e.currency), None) or self.base_currency
         for entry in known:
             self.is_booked = self.is_booked or entry.side == "ledger"
+            self.sides[entry.group].add(entry.side)
             if entry.day <= self.basis.period.end:
                 kind = "opening" if entry.day < self.basis.period.start else entry.kind
                 own = entry.currency or currency if entry.side == "documents" else currency
@@ -345,12 +350,17 @@ class _Balance:
                 self._name(_cause(known, in_time, lacking), in_time, currency, lacking, known)
 
     def _name(self, name: LineClass, found: Sequence[Entry], currency: str, amount_minor: int, known: Sequence[Entry] = ()) -> None:  # fmt: skip
-        if amount_minor:
-            about = list(known) or list(found)
-            self.lines.append(
-                Line(name, self.position, currency, amount_minor, _names(about), _each(e.case_key for e in about),
-                     _each(e.fact_id for e in about), max(entry.day for entry in found), _reason(name, about, self.basis))
-            )  # fmt: skip
+        if not amount_minor:
+            return
+        about = list(known) or list(found)
+        line = Line(
+            name, self.position, currency, amount_minor, _names(about), _each(e.case_key for e in about),
+            _each(e.fact_id for e in about), max(entry.day for entry in found), _reason(name, about, self.basis),
+        )  # fmt: skip
+        if len({entry.side for entry in about}) == 1 and name in _ONE_SIDED:
+            self.alone[about[0].group, currency, name].append(line)
+        else:
+            self.lines.append(line)
 
     def _after_close(self, known: Sequence[Entry], currency: str) -> None:
         signed_at = self.basis.signed_at
@@ -370,6 +380,8 @@ class _Balance:
         is_kept = self.is_booked or self.position in ALWAYS_KEPT
         for currency, found in sorted(self.rounding.items()):
             self._round(currency, found)
+        for (group, currency, name), lines in sorted(self.alone.items()):
+            self.lines += lines if len(self.sides[group]) > 1 or len(lines) == 1 else [_together(name, currency, lines)]
         named = accounts.of(self.position) if self.is_booked else []
         compared = [self._account(account, accounts) for account in named]
         sections = tuple(self._section(currency) for currency in sorted({key[0] for key in self.sums}))
@@ -479,6 +491,23 @@ def _cause(known: Sequence[Entry], in_time: Sequence[Entry], lacking: int) -> Li
     return "duplicate" if told and lacking % told == 0 and lacking // told >= 1 else "amount"
 
 
+_ONE_SIDED = frozenset(("not_posted", "no_document", "applied_not_posted", "posted_not_applied"))
+
+
+def _together(name: LineClass, currency: str, lines: Sequence[Line]) -> Line:
+    """Where one side never tells anything of a kind, it does not keep it: one line, not one a document."""
+    lacking = (
+        "the ledger books none of these"
+        if name in ("not_posted", "applied_not_posted")
+        else "documents tell none of these"
+    )
+    return Line(
+        name, lines[0].position, currency, sum(line.amount_minor for line in lines), _each(d for line in lines for d in line.documents),
+        _each(case for line in lines for case in line.cases), _each(fact for line in lines for fact in line.facts),
+        max(line.day for line in lines), f"{len(lines)} that {_REASONS[name].removeprefix('documents of the period that ')}; {lacking}",
+    )  # fmt: skip
+
+
 _REASONS = {
     "not_posted": "documents of the period that the ledger has not booked",
     "no_document": "booked without a document",
@@ -531,7 +560,7 @@ class _Accounts:
     """Every line of the ledger by account, debit-positive in base currency, up to the period's end."""
 
     def __init__(self, basis: Basis, base_currency: str, reports: dict[str, _Reported]) -> None:
-        self.basis = basis
+        self.basis, self.base_currency = basis, base_currency
         self.reports = {name: report for name, report in reports.items() if report.currency == base_currency}
         self.totals: dict[str, int] = defaultdict(int)
         self.roles: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -539,7 +568,7 @@ class _Accounts:
         self.late: dict[str, dict[str, str]] = defaultdict(dict)
 
     def add(self, facts: Sequence[Any]) -> None:
-        ours = [event for event in once(facts) if event.type in POSTINGS and self._is_ours(event.data)]
+        ours = [event for event in facts if event.type in POSTINGS and event.data.ledger == self.basis.ledger]
         for event_type in POSTINGS:
             for posting, because, times in booked([event for event in ours if event.type == event_type]):
                 at = moment(because)
@@ -547,12 +576,9 @@ class _Accounts:
                     for line in posting.data.lines:
                         self._book(posting, line, at, times)
 
-    def _is_ours(self, data: Any) -> bool:
-        return bool(data.entity == self.basis.entity and data.ledger == self.basis.ledger)
-
     def _book(self, posting: Any, line: Any, at: datetime, times: int) -> None:
         account = line.account or line.role
-        base = times * (line.base_minor if line.base_minor is not None else line.amount_minor or 0)
+        base = times * (base_of(posting.data, line, self.base_currency) or 0)
         self.totals[account] += base
         self.roles[account][line.role] += base
         report = self.reports.get(account)

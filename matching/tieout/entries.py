@@ -81,12 +81,13 @@ class Books(NamedTuple):
 
 
 def entries(key: str, facts: Iterable[Event], books: Books, takes_payments: bool) -> list[Entry]:
-    """All entries of a case. `takes_payments`: its system tells no applications, so that payments settle its invoice."""
+    """All entries of a case, each content of a fact given once. `takes_payments`: its system tells no applications, so that
+    payments settle its invoice."""
     told: dict[str, list[Any]] = defaultdict(list)
-    for event in once(facts):
+    for event in facts:
         if event.data.entity == books.entity and getattr(event.data, "ledger", books.ledger) == books.ledger:
             told[event.type].append(event)
-    made = [*_postings(key, told)]
+    made = [*_postings(key, told, books)]
     first_booked = _first_booked(told)
     for build in _BUILDERS:
         made += (_since_booked(entry, first_booked) for entry in build(key, told, books))
@@ -95,8 +96,10 @@ def entries(key: str, facts: Iterable[Event], books: Books, takes_payments: bool
     return made
 
 
-def once(facts: Iterable[Event]) -> Iterable[Event]:
+def once(facts: Sequence[Event]) -> Iterable[Event]:
     """Each content of a fact once, however often it was delivered; of its deliveries the one of the earliest time."""
+    if len({event.id for event in facts}) == len(facts):
+        return facts
     told: dict[tuple[str, bytes], Event] = {}
     for event in facts:
         known = told.setdefault((event.id, content(event)), event)
@@ -327,13 +330,13 @@ def booked(postings: Sequence[Any]) -> Iterator[tuple[Any, Any, int]]:
         yield event, event, 1
 
 
-def _postings(key: str, told: dict[str, list[Any]]) -> Iterator[Entry]:
+def _postings(key: str, told: dict[str, list[Any]], books: Books) -> Iterator[Entry]:
     for event_type in POSTINGS:
         for posting, because, times in booked(told[event_type]):
-            yield from _lines(key, posting, because, times)
+            yield from _lines(key, posting, because, times, books)
 
 
-def _lines(key: str, posting: Any, because: Any, times: int) -> Iterator[Entry]:
+def _lines(key: str, posting: Any, because: Any, times: int, books: Books) -> Iterator[Entry]:
     data = posting.data
     is_write_off = any(line.role == "write_off" for line in data.lines)
     for line in data.lines:
@@ -341,8 +344,7 @@ def _lines(key: str, posting: Any, because: Any, times: int) -> Iterator[Entry]:
         if position is None:
             continue
         sign = times * SIGNS[position]
-        in_base = data.currency in (None, data.base_currency)
-        base = line.amount_minor if line.base_minor is None and in_base else line.base_minor
+        base = base_of(data, line, books.base_currency)
         currency = data.currency or (data.base_currency if line.amount_minor is not None else None)
         yield Entry(
             "ledger", position, _ledger_kind(data, position, is_write_off), key, key, data.number or data.document_id,
@@ -350,6 +352,15 @@ def _lines(key: str, posting: Any, because: Any, times: int) -> Iterator[Entry]:
             None if line.amount_minor is None else sign * line.amount_minor,
             None if base is None else sign * base, line.account,
         )  # fmt: skip
+
+
+def base_of(posting: Any, line: Any, base_currency: str | None) -> int | None:
+    """A line's amount in the ledger's currency; None where it holds none, as in an entry that was kept in another one."""
+    if posting.base_currency == base_currency and line.base_minor is not None:
+        minor: int | None = line.base_minor
+        return minor
+    is_base = (posting.currency or posting.base_currency) == base_currency
+    return line.amount_minor if is_base else None
 
 
 def _ledger_kind(data: Any, position: Position, is_write_off: bool) -> Kind:
