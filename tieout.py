@@ -618,6 +618,44 @@ def policy_explain(
             typer.echo(f"  {rule.words}" if version is not None else rule.words)
 
 
+@policy_app.command(name="tolerated")
+def policy_tolerated(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EVENTS...]", help="Canonical events; without them the store's facts."),
+    ] = None,
+    policy: PolicyFile = None,
+    store: StoreUrl = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Sum what tolerances let pass, by entity, currency and day; exit code 1 where a sum is over policy's cap.
+
+    Example: tieout policy tolerated events.jsonl --policy policy.toml
+    """
+    from sinks.client import StoreUnavailable
+    from sinks.replays import ReplayStore
+    from streams import tolerances
+    from streams.doctor import Unreachable, reach
+    from streams.files import CannotRead, Lines
+
+    rules, refused = _policy(policy), _Refused()
+    with _mistakes(CannotRead, Unreachable, StoreUnavailable):
+        if files:
+            lines = Lines(files)
+            found = tolerances.from_lines(lines, rules, lambda _line, _record, letter: refused.add(lines.place, letter))
+        else:
+            found = tolerances.from_store(ReplayStore(_migrated(reach(store))), rules)
+    refused.tell()
+    if as_json:
+        _print_json([tolerances.as_dict(line) for line in found])
+    else:
+        typer.echo("\n".join(map(tolerances.words, found)), nl=bool(found))
+    over = sum(line.is_break for line in found)
+    _say(f"{sum(line.differences for line in found)} differences let pass, {over} sums over their cap")
+    if over:
+        raise typer.Exit(EXIT_WRONG)
+
+
 @policy_app.command(name="schema")
 def policy_schema(output: Output = None) -> None:
     """Print the JSON Schema of policy files, for editors.

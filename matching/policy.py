@@ -39,6 +39,7 @@ from matching.terms import (
 )
 from matching.verdict import Break, BreakClass, ControlResult, Owner, Severity
 
+CapMinor = Annotated[int, Field(ge=0, le=1_000_000_000_000)]
 ToleranceMinor = Annotated[int, Field(ge=0, le=1_000_000)]
 ControlName = Literal[
     "amount", "balance", "tax", "currency", "fx", "customer", "entity", "missing_posting", "missing_reversal",
@@ -87,6 +88,12 @@ class Tolerance(Section):
     tax_minor: ToleranceMinor
     payment_minor: ToleranceMinor
     fx_minor: ToleranceMinor
+    cap_minor: CapMinor
+    caps: dict[str, dict[str, CapMinor]] = Field({})
+
+    def cap_of(self, entity: str, currency: str) -> int:
+        """How much may be let pass of an entity in a currency and a day."""
+        return self.caps.get(entity, {}).get(currency, self.cap_minor)
 
 
 class Grace(Section):

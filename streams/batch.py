@@ -52,6 +52,14 @@ def reconcile(
     run_bytes: int = RUN_BYTES,
 ) -> Iterator[bytes]:
     """Verdicts as JSON, one a case. Without `as_of` they are as of the latest event's time."""
+    for case, latest in cases(lines, policy, on_dead_letter, run_bytes):
+        yield encode(judge(case, policy, as_of or latest))
+
+
+def cases(
+    lines: Iterable[bytes], policy: Policy, on_dead_letter: OnDeadLetter, run_bytes: int = RUN_BYTES
+) -> Iterator[tuple[Case, datetime]]:
+    """Every case with what others told it, in order of its key, and the latest event's time of all."""
     with tempfile.TemporaryDirectory(prefix="tieout-") as folder:
         runs, latest = Runs(Path(folder), run_bytes), EARLIEST
         for number, line in enumerate(lines, 1):
@@ -63,7 +71,7 @@ def reconcile(
             for fact in find(runs, policy):
                 runs.add(fact.correlationid.encode(), encode_event(fact))
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
-            yield encode(judge(_case(key, keyed, policy), policy, as_of or latest))
+            yield _case(key, keyed, policy), latest
 
 
 def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_letter: OnDeadLetter) -> datetime:

@@ -481,3 +481,27 @@ def test_policy_schema_is_that_of_the_docs() -> None:
     assert json.loads(tieout("policy", "schema").stdout) == json.loads(
         (ROOT / "docs" / "policy.schema.json").read_text()
     )
+
+
+def test_a_cent_that_is_let_pass_a_thousand_times_is_named(tmp_path: Path) -> None:
+    events, policy = tmp_path / "events.jsonl", tmp_path / "policy.toml"
+    numbers = [f"INV-{number}" for number in range(40)]
+    events.write_bytes(
+        b"".join(
+            lines(invoice(number), posting(number, 12003 if at < 30 else 12000)) for at, number in enumerate(numbers)
+        )
+    )
+    policy.write_text("[tolerance]\namount_minor = 5\ncap_minor = 90\n")
+    done = tieout("policy", "tolerated", events, "--policy", policy)
+    assert done.returncode == 0 and b"30 differences let pass, 0.90 USD (net 0.90 USD), cap 0.90 USD" in done.stdout
+    policy.write_text("[tolerance]\namount_minor = 5\ncap_minor = 90\n[tolerance.caps.acme]\nUSD = 89\n")
+    done = tieout("policy", "tolerated", events, "--policy", policy)
+    assert (
+        done.returncode == 1
+        and b"break tolerance_cap; the largest are invoice:acme:billing:INV-0 0.03 USD" in done.stdout
+    )
+    told = json.loads(tieout("policy", "tolerated", events, "--policy", policy, "--json").stdout)
+    assert [(line["entity"], line["let_pass_minor"], line["cap_minor"], line["break"]) for line in told] == [
+        ("acme", 90, 89, "tolerance_cap")
+    ]
+    assert tieout("policy", "tolerated", events).stdout == b"", "without a tolerance nothing is let pass"
