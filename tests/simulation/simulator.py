@@ -263,7 +263,10 @@ class Simulation:
             log.drop_before(min(row.next_offset if row else 0, self.kafka.offset(tp)))
 
     def _offsets_lost(self) -> None:
-        self.kafka.committed.clear()
+        """Nor while the store, put back, knows of fewer epochs than the group."""
+        highest = {number: max(epoch for epoch, _ in claims) for number, claims in self.store.epochs.items() if claims}
+        if all(mark.epoch <= highest.get(number, 0) for (_, number), mark in self.kafka.committed.items()):
+            self.kafka.committed.clear()
 
     def _offsets_rewound(self) -> None:
         for tp, mark in self.kafka.committed.items():
