@@ -36,10 +36,16 @@ from tests.fixtures_worker import WorkerProcess, verified
 ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent.parent / "shared" / "data"
 PATHS = {
-    "stripe": (ROOT / "sources" / "fixtures" / "stripe", REAL / "stripe"),
-    "xero_tables": (ROOT / "sources" / "fixtures" / "books", REAL / "xero_books"),
-    "receivables_csv": (ROOT / "sources" / "fixtures" / "receivables", REAL / "accounts_receivable"),
-}
+    source: (ROOT / "sources" / "fixtures" / fixtures, REAL / real)
+    for source, fixtures, real in (
+        ("stripe", "stripe", "stripe"), ("xero_tables", "books", "xero_books"), ("receivables_csv", "receivables", "accounts_receivable"),
+        ("chargebee", "chargebee", "chargebee"), ("camt", "bank", "bank/camt"), ("mt940", "bank", "bank/mt940"),
+        ("quickbooks", "quickbooks", "quickbooks"), ("killbill", "killbill", "killbill"), ("sap_odata", "sap_odata", "sap/odata"),
+        ("business_central", "business_central", "dynamics_bc"), ("zuora_tables", "zuora", "zuora"), ("shop_tables", "shop", "jaffle_shop"),
+        ("netsuite_tables", "netsuite", "netsuite/table_extracts"), ("salesforce_tables", "salesforce", "salesforce"),
+        ("hubspot_tables", "hubspot", "hubspot"), ("sap_document_flow", "sap_flow", "sap_flow"),
+    )
+}  # fmt: skip
 PATIENCE_S = 900.0
 SCALARS: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 1.5, -0.0, 1e308, "", "0", "NaN", "\x00", "é" * 400,
