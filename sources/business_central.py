@@ -17,10 +17,7 @@ Money is a JSON number of major units. `version` is lastModifiedDateTime in mill
 
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
@@ -156,5 +153,4 @@ def _payment(entity: Fields, origin: Origin) -> Iterator[Event]:
 
 def _party(entity: Fields, origin: Origin) -> Iterator[Event]:
     ident, data = entity.text("id"), {"name": note(entity.text("displayName")), "number": label(entity.text("number"))}
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=stamp_of(entity, "lastModifiedDateTime"), data=data)  # fmt: skip
+    yield origin.customer(ident, data, stamp_of(entity, "lastModifiedDateTime"))

@@ -18,6 +18,8 @@ from sources.fields import FALSE, TRUE, Fields, shown
 NUMBER = r"(?:[0-9]{1,15}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,2})?"
 _AMOUNT = re.compile(rf"-?{NUMBER}\Z")
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]{1,30}\Z")
+_RATE = re.compile(rf"{NUMBER}\Z")
+_MAX_RATE_DECIMALS, _MAX_RATE = 12, Decimal(10) ** 12
 _FLOAT_NOISE = Decimal("0.000001")
 _EXACT = Context(prec=200)  # wide enough for any number that matches
 _STAMP = re.compile(
@@ -56,6 +58,16 @@ def major_of(row: Fields, name: str, currency: str, *, is_rounded: bool = False)
         return to_minor(_whole(Decimal(value), currency, is_rounded) if is_sane(value) else value, currency)
     except MoneyError as error:
         row.refuse(f"{name}: {error}")
+
+
+def rate_of(row: Fields, name: str) -> str:
+    """A positive exchange rate, a JSON number or decimal text, in the decimals it is written with (twelve at the most)."""
+    value = row.values.get(name)
+    text = f"{value:f}" if isinstance(value, Decimal) and is_sane(value) else str(value)
+    rate = Decimal(text) if _RATE.match(text) else Decimal(0)
+    if not 0 < rate < _MAX_RATE:
+        row.refuse(f"{name} is {shown(value)}, expected a positive number")
+    return f"{round(rate, min(_MAX_RATE_DECIMALS, max(0, -int(rate.as_tuple().exponent)))):f}"
 
 
 def is_sane(value: int | Decimal) -> bool:

@@ -28,14 +28,11 @@ known and cannot be read refuses the whole record.
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, NamedTuple
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
+from sources.cells import rate_of
 from sources.fields import Fields, Record, Refused, known_currency, label, note, parse, shown
 from sources.origin import Origin
 
@@ -202,14 +199,9 @@ def _base(document: Fields, currency: str) -> dict[str, str | None]:
     base = document.text_or_none("base_currency_code")
     if base is None or base.upper() == currency:
         return {}
-    value = document.values.get("exchange_rate")
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value <= 0:
-        document.refuse(f"exchange_rate is {shown(value)}, expected a positive number")
-    rate = Decimal(value)
-    places = min(12, max(0, -int(rate.as_tuple().exponent)))
     return {
         "base_currency": known_currency(base, document.label),
-        "rate": f"{round(rate, places):f}",
+        "rate": rate_of(document, "exchange_rate"),
         "rate_direction": "base_per_document",
     }
 
@@ -411,8 +403,7 @@ def _customer(document: Fields, told: _Told) -> Iterable[Event]:
     origin, ident = _origin(document, told), document.text("id")
     names = " ".join(filter(None, (document.text_or_none("first_name"), document.text_or_none("last_name"))))
     data = {"name": note(document.text_or_none("company") or names or None)}
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=_seen(document), data=data)  # fmt: skip
+    yield origin.customer(ident, data, _seen(document))
 
 
 _HANDLERS: dict[str, Callable[[Fields, _Told], Iterable[Event]]] = {

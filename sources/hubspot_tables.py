@@ -12,9 +12,6 @@ decimal in the deal's own deal_currency_code: where that is empty, an amount is 
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
@@ -96,7 +93,6 @@ def _currency(row: Fields) -> str:
 
 def _company(row: Fields, origin: Origin) -> Iterable[Event]:
     ident, data = row.text("id"), {"name": note(row.text_or_none("property_name"))}
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
     names = ("property_hs_lastmodifieddate", "property_createdate", "_fivetran_synced")
     name = next((name for name in names if row.has(name)), "property_createdate")
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=stamp_of(row, name), data=data)  # fmt: skip
+    yield origin.customer(ident, data, stamp_of(row, name))

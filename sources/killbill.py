@@ -15,10 +15,7 @@ Money is a JSON number of major units. An invoice has only dates, and no version
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
@@ -201,8 +198,7 @@ def _account(entity: Fields, origin: Origin) -> Iterable[Event]:
     if not isinstance(entity.values.get("referenceTime"), str):
         entity.refuse("an account that says no time (referenceTime)", "policy")
     ident, data = entity.text("accountId"), {"name": note(entity.text_or_none("company") or entity.text_or_none("name"))}  # fmt: skip
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=stamp_of(entity, "referenceTime"), data=data)  # fmt: skip
+    yield origin.customer(ident, data, stamp_of(entity, "referenceTime"))
 
 
 _HANDLERS: tuple[tuple[str, str, Callable[[Fields, Origin], Iterable[Event]]], ...] = (

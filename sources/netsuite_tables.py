@@ -21,16 +21,12 @@ transaction_lines) name types and totals differently and are not read.
 import re
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.ids import CaseKind
-from sources.cells import NUMBER, amount_of, check_current, day_of, midnight, milliseconds, stamp_of
+from sources.cells import amount_of, check_current, day_of, midnight, milliseconds, rate_of, stamp_of
 from sources.fields import FALSE, TRUE, Fields, check_columns, known_currency, label, note, parse, shown
 from sources.joined import Join, Layout
 from sources.origin import Origin
@@ -57,7 +53,6 @@ _DOCUMENTS: dict[str, tuple[CaseKind, str, str, str]] = {
     "CustRfnd": ("receipt", "refund.issued", "sales", "receivable"),
 }
 _POSTED_AS = {"invoice.issued": "invoice", "credit_memo.issued": "credit", "payment.received": "payment", "refund.issued": "refund"}  # fmt: skip
-_RATE = re.compile(rf"{NUMBER}\Z")
 
 
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
@@ -85,9 +80,8 @@ def key(body: bytes) -> bytes:
 def _party(row: Fields, origin: Origin) -> Event:
     ident = row.text("id")
     data = {"name": note(row.text_or_none("companyname") or row.text_or_none("altname") or row.text_or_none("entityid")), "number": label(row.text_or_none("entityid"))}  # fmt: skip
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
     name = next((name for name in ("lastmodifieddate", "datecreated", "_fivetran_synced") if row.has(name)), "lastmodifieddate")  # fmt: skip
-    return origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=stamp_of(row, name), data=data)  # fmt: skip
+    return origin.customer(ident, data, stamp_of(row, name))
 
 
 class _Transaction:
@@ -166,14 +160,10 @@ class _Transaction:
         return amount_of(source, name, currency)
 
     def _rate(self, currency: str) -> dict[str, Any]:
-        base, text = self._base(), self.row.text_or_none("exchangerate")
-        if base == currency or text is None:
+        base = self._base()
+        if base == currency or not self.row.has("exchangerate"):
             return {}
-        rate = Decimal(text) if _RATE.match(text) else Decimal(0)
-        if not 0 < rate < 10**12:
-            self.row.refuse(f"exchangerate is {shown(text)}, expected a positive decimal")
-        places = min(12, max(0, -int(rate.as_tuple().exponent)))
-        return {"base_currency": base, "rate": f"{round(rate, places):f}", "rate_direction": "base_per_document"}
+        return {"base_currency": base, "rate": rate_of(self.row, "exchangerate"), "rate_direction": "base_per_document"}
 
     # --- Its entries --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,10 @@ delivered takes no part).
 """
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
+
+import msgspec
 
 from canonical.events import Event
 from canonical.ids import CaseKind, case_key, fact_id
@@ -32,3 +35,12 @@ class Origin(NamedTuple):
             data={"entity": self.entity, "document_id": document} | data,
             traceparent=self.traceparent,
         )
+
+    def customer(self, ident: str, data: dict[str, Any], time: datetime) -> Event:
+        """customer.changed in the customer's index case.
+
+        A customer's state has no transition or version of its own, so the fact's identity is what it says: the same name
+        and numbers are the same fact, whether by webhook, retry, poll or extract.
+        """
+        digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
+        return self.tell("customer.changed", "changed", digest, document=ident, case=self.case("index", ident), time=time, data=data)  # fmt: skip

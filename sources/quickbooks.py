@@ -24,16 +24,12 @@ Money is a JSON number of major units in CurrencyRef; ExchangeRate is home curre
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.ids import CaseKind
-from sources.cells import day_of, major_of, midnight, stamp_of
+from sources.cells import day_of, major_of, midnight, rate_of, stamp_of
 from sources.fields import Fields, Record, Refused, known_currency, label, note, parse, shown
 from sources.origin import Origin
 
@@ -141,18 +137,10 @@ def _priced(document: Fields, currency: str) -> dict[str, Any]:
         "currency": currency,
         "total_minor": _unsigned(document, "TotalAmt", currency),
         "tax_minor": _unsigned(tax, "TotalTax", currency) if tax.has("TotalTax") else None,
-        "rate": _rate(document) if rate not in (None, 1) else None,
+        "rate": rate_of(document, "ExchangeRate") if rate not in (None, 1) else None,
         "rate_direction": "base_per_document" if rate not in (None, 1) else None,
         "lines": [_line(line, currency) for line in lines] or None,
     }
-
-
-def _rate(document: Fields) -> str:
-    value = document.values.get("ExchangeRate")
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not 0 < value < 10**12:
-        document.refuse(f"ExchangeRate is {shown(value)}, expected a positive number")
-    number = Decimal(value)
-    return f"{round(number, min(12, max(0, -int(number.as_tuple().exponent)))):f}"
 
 
 def _line(line: Fields, currency: str) -> dict[str, Any]:
@@ -299,8 +287,7 @@ def _journal(document: Fields, origin: Origin) -> Iterable[Event]:
 def _party(document: Fields, origin: Origin) -> Iterable[Event]:
     ident = document.text("Id")
     data = {"name": note(document.text_or_none("DisplayName") or document.text_or_none("CompanyName"))}
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=_changed(document), data=data)  # fmt: skip
+    yield origin.customer(ident, data, _changed(document))
 
 
 _HANDLERS: dict[str, Callable[[Fields, Origin], Iterable[Event]]] = {

@@ -1,4 +1,4 @@
-"""Files to records: the only I/O of this package. Streams; memory does not grow with the input.
+"""Files to records: with sources.joined, sources.document_flow and sources.bank_files the only I/O of this package. Streams; memory does not grow with the input.
 
 - A path is a file or a folder (read in order of name, subfolders too; hidden files and files of other types are left
   out). `.gz` is expanded. A path that does not exist, or a source that is not registered, raises SourceError: that is

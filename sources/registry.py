@@ -4,7 +4,7 @@
   bytes. Every record gives at least one event or exactly one DeadLetter.
 - `key` is the raw topic's key: the provider's document id, so that one document's records stay in order; empty where the
   record does not show one. It never raises.
-- `read` turns files and folders into records (sources.records: the only place with I/O).
+- `read` turns files and folders into records (sources.records, joined, document_flow, bank_files: the only places with I/O).
 - A traceparent that is not W3C's is dropped: it must not cost a record.
 
 A new system is one new file and one line in SOURCES.

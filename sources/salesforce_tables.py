@@ -15,10 +15,7 @@ in milliseconds. A row that was deleted tells nothing.
 
 import re
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
@@ -134,8 +131,7 @@ def _order(whole: Fields, row: Fields, origin: Origin) -> Iterable[Event]:
 
 def _account(_: Fields, row: Fields, origin: Origin) -> Iterator[Event]:
     ident, data = row.text("id"), {"name": note(row.text_or_none("name")), "number": label(row.text_or_none("account_number"))}  # fmt: skip
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=_changed(row), data=data)  # fmt: skip
+    yield origin.customer(ident, data, _changed(row))
 
 
 def _account_row(whole: Fields, row: Fields, origin: Origin) -> Iterable[Event]:

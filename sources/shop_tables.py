@@ -25,9 +25,6 @@ Set by this adapter because the tables do not say: the currency is USD where the
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
-from hashlib import blake2b
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
@@ -143,9 +140,9 @@ def _customer(row: Fields, origin: Origin) -> Event:
     """Without a date in the table: what it says is its identity, and it is told as of the first day there is."""
     names: Iterable[str] = filter(None, (row.text_or_none("first"), row.text_or_none("last")))
     data = {"name": note(row.text_or_none("name") or " ".join(names) or None)}
-    ident, digest = row.text("id"), blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
+    ident = row.text("id")
     time = _midnight(_day(row) if row.has("date") else date(1990, 1, 1))
-    return origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=time, data=data)  # fmt: skip
+    return origin.customer(ident, data, time)
 
 
 def _is_coupon(payment: Fields) -> bool:

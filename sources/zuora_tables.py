@@ -20,15 +20,11 @@ zone are read as UTC. An item in another currency than its invoice is none of it
 
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
-from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
-from sources.cells import NUMBER, amount_of, check_current, day_of, midnight, milliseconds, stamp_of
+from sources.cells import amount_of, check_current, day_of, midnight, milliseconds, rate_of, stamp_of
 from sources.fields import FALSE, Fields, check_columns, known_currency, label, note, parse, shown
 from sources.joined import Join, Layout
 from sources.origin import Origin
@@ -46,7 +42,6 @@ _SILENT = {
     "journal_run", "usage", "order", "order_item", "feature", "unit_of_measure", "contact_snapshot", "payment_gateway",
     "refund_invoice_payment", "billing_run", "import", "export", "tax_code",
 }  # fmt: skip
-_RATE = re.compile(rf"{NUMBER}\Z")
 
 
 def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | DeadLetter:
@@ -153,14 +148,10 @@ def _priced(whole: Fields, row: Fields, origin: Origin, currency: str, total_min
 
 
 def _home(row: Fields, currency: str) -> dict[str, Any]:
-    home, rate = row.text_or_none("home_currency"), row.text_or_none("exchange_rate")
-    if home is None or rate is None or home.upper() == currency:
+    home = row.text_or_none("home_currency")
+    if home is None or not row.has("exchange_rate") or home.upper() == currency:
         return {}
-    number = Decimal(rate) if _RATE.match(rate) else Decimal(0)
-    if not 0 < number < 10**12:
-        row.refuse(f"exchange_rate is {shown(rate)}, expected a positive decimal")
-    places = min(12, max(0, -int(number.as_tuple().exponent)))
-    return {"base_currency": known_currency(home, row.label), "rate": f"{round(number, places):f}", "rate_direction": "base_per_document"}  # fmt: skip
+    return {"base_currency": known_currency(home, row.label), "rate": rate_of(row, "exchange_rate"), "rate_direction": "base_per_document"}  # fmt: skip
 
 
 def _line(item: Fields, currency: str) -> dict[str, Any]:
@@ -266,9 +257,8 @@ def _subscription(_: Fields, row: Fields, origin: Origin) -> Iterable[Event]:
 
 def _account(_: Fields, row: Fields, origin: Origin) -> Iterable[Event]:
     ident, data = row.text("id"), {"name": note(row.text_or_none("name")), "number": label(row.text_or_none("account_number"))}  # fmt: skip
-    digest = blake2b(msgspec.json.encode(data), digest_size=8).hexdigest()
     time = stamp_of(row, "updated_date" if row.has("updated_date") else "created_date")
-    yield origin.tell("customer.changed", "changed", digest, document=ident, case=origin.case("index", ident), time=time, data=data)  # fmt: skip
+    yield origin.customer(ident, data, time)
 
 
 _HANDLERS: dict[str, Callable[[Fields, Fields, Origin], Iterable[Event]]] = {
