@@ -5,6 +5,8 @@
 - `Auditor` is told of everything that happens and notes what must never happen, at the moment it does:
   nothing is committed that is not durable · of one (partition, epoch, seq) there is one verdict, of an epoch that was
   claimed · breaks are told of a verdict that is durable · a case's first_seen never changes · dirty cases stay in memory, what is pending stays within its limit.
+- The same of what a transfer means for the invoices that it names (rule E6): told of a verdict that is durable; at the end
+  every invoice holds the parts of the newest version, and nothing of those that name it no longer.
 - At the end: every case as the truth has it; dead letters exactly the rubbish; of every case the breaks told that stand, and
   no others; nothing read twice counted twice; the memory within its limit.
 """
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 TopicPartition = tuple[str, int]
 RAW_PREFIX = "raw."
 HEARTBEAT = "tieout-heartbeat"
+ALLOCATION = "allocation.set"
 IGNORED = ("", "", "", "")  # on purpose: neither a fact nor a dead letter
 INPUTS = ("orders", "invoices", "postings", "payments", "settlements", "controls", "decisions")
 
@@ -51,6 +54,26 @@ WITH said AS (
 )
 SELECT DISTINCT * FROM said
 """
+# What the transfers mean for the invoices: a fact for each that any version ever named, with what the newest one gives it.
+_PARTS = """
+CREATE TABLE parts AS
+WITH named AS (
+    SELECT DISTINCT
+        json_extract(body, '$.correlationid') AS home,
+        json_extract(body, '$.data.document_id') AS document,
+        json_extract(body, '$.data.version') AS version,
+        json_extract(part.value, '$.target') AS target,
+        json_extract(part.value, '$.amount_minor') AS amount
+    FROM events, json_each(body, '$.data.allocations') AS part
+)
+SELECT home, document, target, sum(CASE WHEN version = newest THEN amount ELSE 0 END) AS amount
+FROM (SELECT *, max(version) OVER (PARTITION BY home, document) AS newest FROM named)
+GROUP BY home, document, target
+"""
+_PARTS_AS_FACTS = """
+INSERT INTO facts
+SELECT target, home || ' ' || document, 'payment.received', document, 0, NULL, amount, NULL, NULL FROM parts
+"""
 # Of an id with several contents the highest version holds, and of equal ones the smaller text.
 _STANDING = """
 CREATE TABLE standing AS
@@ -76,18 +99,20 @@ SELECT
     sum(coalesce(receivable, 0)) AS net,
     sum(type = 'posting.recorded' AND document NOT IN (
         SELECT reverses FROM standing AS other WHERE other.key = s.key AND reverses IS NOT NULL)) AS live_entries,
-    sum(type = 'payment.received') AS payments,
+    sum(type = 'payment.received' AND amount <> 0) AS payments,
+    max(type = 'payment.received') AS is_told_of_payments,
     sum(CASE WHEN type = 'payment.received' THEN amount ELSE 0 END) AS received,
     sum(CASE WHEN type = 'cash.applied' THEN amount ELSE 0 END) AS applied,
     sum(type = 'cash.applied') AS applications
-FROM standing AS s GROUP BY key
+FROM standing AS s WHERE key NOT LIKE 'receipt:%' GROUP BY key
 """
-# due: what is still to be booked and paid (nothing of a void invoice); paid: by payments, or known from applications.
+# due: what is still to be booked and paid (nothing of a void invoice); paid: by payments, or known from applications, unless
+# a transfer says that it pays the invoice no longer.
 _LEGS = """
 CREATE TABLE legs AS
 SELECT *,
     CASE WHEN is_void THEN 0 ELSE total END AS due,
-    CASE WHEN payments = 0 AND applied > 0 THEN applied ELSE received END AS paid,
+    CASE WHEN NOT is_told_of_payments AND applied > 0 THEN applied ELSE received END AS paid,
     (SELECT count(*) FROM standing AS p WHERE p.key = cases.key AND p.type = 'payment.received' AND p.amount = cases.total)
         AS whole_payments
 FROM cases
@@ -117,11 +142,21 @@ UNION ALL
 SELECT key, CASE WHEN applied = 0 THEN 'missing_application' ELSE 'unapplied_cash' END, min(due, received) - applied
 FROM legs WHERE due > 0 AND received > 0 AND applied < min(due, received)
 UNION ALL
+SELECT key, 'misapplied', applied - due FROM legs WHERE total IS NOT NULL AND applied > due AND paid <= due
+UNION ALL
 SELECT key, 'orphan_posting', abs(net) FROM legs WHERE total IS NULL AND entries > 0 AND net <> 0
 UNION ALL
 SELECT key, CASE WHEN payments > 0 THEN 'orphan_payment' ELSE 'orphan_application' END,
     CASE WHEN received > 0 THEN received ELSE applied END
 FROM legs WHERE total IS NULL AND entries = 0 AND payments + applications > 0
+"""
+# Nobody applies what a transfer brings; where it gives away more than it has, that is wrong too.
+_TRANSFERS = """
+WITH given AS (SELECT home, sum(amount) AS amount FROM parts GROUP BY home)
+SELECT s.key, (SELECT count(*) FROM facts WHERE facts.key = s.key), 'break',
+    CASE WHEN given.amount > s.amount THEN 'misapplied,unapplied_cash' ELSE 'unapplied_cash' END,
+    max(s.amount, given.amount - s.amount)
+FROM standing AS s JOIN given ON given.home = s.key
 """
 _TRUTH = """
 SELECT key,
@@ -144,11 +179,12 @@ def truth(events: Iterable[bytes], facts_per_case: int) -> dict[str, CaseTruth]:
     try:
         database.execute("CREATE TABLE events (body TEXT)")
         database.executemany("INSERT INTO events VALUES (?)", [(event.decode(),) for event in events])
-        for statement in (_FACTS, _STANDING, _CASES, _LEGS, _BREAKS):
+        for statement in (_FACTS, _PARTS, _PARTS_AS_FACTS, _STANDING, _CASES, _LEGS, _BREAKS):
             database.execute(statement)
         return {
             key: CaseTruth(facts, outcome, tuple(sorted((classes or "").split(","))) if classes else (), exposure)
-            for key, facts, outcome, classes, exposure in database.execute(_TRUTH, {"limit": facts_per_case})
+            for query in (_TRUTH, _TRANSFERS)
+            for key, facts, outcome, classes, exposure in database.execute(query, {"limit": facts_per_case})
         }
     finally:
         database.close()
@@ -171,6 +207,9 @@ class Auditor:
         self.published: set[Any] = set()
         self.told: dict[str, tuple[int, set[tuple[str, str]]]] = {}
         self.rows: dict[tuple[int, int, int], bytes] = {}
+        self._named: dict[Any, dict[int, dict[str, int]]] = defaultdict(dict)  # by transfer and version what it pays
+        self._effects: dict[Any, tuple[int, int]] = {}  # as told last: (revision, amount)
+        self._revisions: dict[Any, list[tuple[TopicPartition, int, int]]] = defaultdict(list)
         self._identities: dict[bytes, Any] = {}
         self.forget()
 
@@ -198,6 +237,18 @@ class Auditor:
         self.logs[record.topic, record.partition].append((record.offset, record.value, identity))
         if record.topic in INPUTS and identity is not None:
             self.published.add(identity)
+        if identity is not None and identity[2] == ALLOCATION:
+            version = json.loads(record.value)["data"]["version"]
+            self._revisions[identity[:2]].append(((record.topic, record.partition), record.offset, version))
+        elif identity is not None:
+            self.said(record.value)
+
+    def said(self, value: bytes) -> None:
+        """By whatever way it comes: which invoices a transfer pays."""
+        if b'"allocations"' in value:
+            event = json.loads(value)
+            parts = {part["target"]: part["amount_minor"] for part in event["data"]["allocations"]}
+            self._named[event["correlationid"], event["data"]["document_id"]][event["data"]["version"]] = parts
 
     def told_of(self, partition: int, value: bytes) -> None:
         """A message about a case's breaks: of each case the highest revision holds, whenever it comes.
@@ -206,14 +257,27 @@ class Auditor:
         """
         message = json.loads(value)
         breaks = {(found["class"], found["fingerprint"]) for found in message["breaks"]}
-        epoch, seq = divmod(message["revision"], 1 << 40)
-        raw = self.rows.get((partition, epoch, seq))
-        if raw is None or json.loads(raw)["correlation_id"] != message["case"] or _breaks(json.loads(raw)) != breaks:
-            self.breaks(f"of {message['case']} breaks are told at {epoch}.{seq}, of which no verdict is written")
-        if (partition, epoch, seq) in self._late:
-            self.breaks(f"{message['case']} is told under epoch {epoch}, passed before its verdict was written")
+        verdict = self._told_verdict(partition, message["case"], message["revision"])
+        if _breaks(verdict) != breaks:
+            self.breaks(f"of {message['case']} breaks are told that its verdict {message['revision']} does not have")
         known = self.told.get(message["case"], (0, set()))
         self.told[message["case"]] = max(known, (message["revision"], breaks), key=lambda each: each[0])
+
+    def effect_told(self, partition: int, value: bytes) -> None:
+        """What a case of `partition` means for another one: the same holds."""
+        data = json.loads(value)["data"]
+        self._told_verdict(partition, data["home"], data["version"])
+        part = (data["home"], data["document_id"], json.loads(value)["correlationid"])
+        self._effects[part] = max(self._effects.get(part, (0, 0)), (data["version"], data["amount_minor"]))
+
+    def _told_verdict(self, partition: int, key: str, revision: int) -> Any:
+        epoch, seq = divmod(revision, 1 << 40)
+        verdict = json.loads(self.rows.get((partition, epoch, seq), b"null"))
+        if verdict is None or verdict["correlation_id"] != key:
+            self.breaks(f"{key} is told at {epoch}.{seq}, of which no verdict is written")
+        if (partition, epoch, seq) in self._late:
+            self.breaks(f"{key} is told under epoch {epoch}, passed before its verdict was written")
+        return verdict
 
     def committed(self, offsets: Mapping[TopicPartition, int], epochs: Mapping[int, int]) -> None:
         """What is committed is durable, and by an epoch that was the highest when its positions were written."""
@@ -273,6 +337,19 @@ class Auditor:
         else:
             self._durable[identity[0]].add(identity)
             self._check_judged(where, identity[0], newest)
+            if identity[0].startswith("receipt:"):
+                self._check_effects(where, json.loads(value))
+
+    def _check_effects(self, where: str, event: Any) -> None:
+        """What a transfer means for the invoices was told, by this version's word or a newer one's."""
+        home, data = event["correlationid"], event["data"]
+        versions = self._named[home, data["document_id"]]
+        for part in data["allocations"]:
+            _, told_minor = self._effects.get((home, data["document_id"], part["target"]), (0, None))
+            if told_minor not in [
+                parts.get(part["target"], 0) for version, parts in versions.items() if version >= data["version"]
+            ]:
+                self.breaks(f"passed over {where}: {part['target']} was told {told_minor} of {home}")
 
     def _check_judged(self, where: str, key: str, newest: Any) -> None:
         row = newest.get(key)
@@ -319,6 +396,17 @@ class Auditor:
             for key, entry in partition.dirty.items():
                 if partition.cases.get(key) is not entry:
                     self.breaks(f"{process.name} let go of {key}, which is dirty")
+                self._check_revisions(process, key, entry)
+
+    def _check_revisions(self, process: "Process", key: str, entry: Any) -> None:
+        """Of each effect a case holds the highest revision that its worker has read."""
+        read_to = process.worker.positions.next_offsets
+        for fact in entry.case.everything():
+            if fact.type == ALLOCATION:
+                told = self._revisions[key, fact.id]
+                highest = max((version for tp, offset, version in told if offset < read_to.get(tp, 0)), default=0)
+                if fact.data.version < highest:
+                    self.breaks(f"{process.name} holds revision {fact.data.version} in {key}, having read {highest}")
 
     def _identity(self, value: bytes) -> Any:
         """(case, id, type, content): what the fact says, whoever wrote it down."""
@@ -327,7 +415,10 @@ class Auditor:
         if value not in self._identities:
             event = json.loads(value)
             data = {name: said for name, said in event.get("data", {}).items() if not name.startswith("x_")}
-            said = (event.get("correlationid"), event.get("id"), event.get("type"), json.dumps(data, sort_keys=True))
+            content = (
+                "" if event.get("type") == ALLOCATION else json.dumps(data, sort_keys=True)
+            )  # revised, not added to
+            said = (event.get("correlationid"), event.get("id"), event.get("type"), content)
             self._identities[value] = IGNORED if event.get("type") == "case.touched" else said
         return self._identities[value]
 

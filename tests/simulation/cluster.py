@@ -33,6 +33,7 @@ from tests.simulation.shell import ClickHouse
 from tests.simulation.world import RAW, START
 
 TopicPartition = tuple[str, int]
+Share = tuple[int, list[TopicPartition]]  # generation, what a member is given in it
 SESSION_S, REBALANCE_S, RESTART_S = 10.0, 60.0, 5.0
 LISTEN_S = 3.0  # how often a consumer tells what it has heard of the log's ends
 NOTICE_S = 3.0  # a heartbeat's interval: how late a member hears of a rebalance
@@ -83,7 +84,7 @@ class Kafka:
         self.committed: dict[TopicPartition, Mark] = {}
         self.generation = 0
         self.members: dict[Process, None] = {}
-        self._joining: dict[Process, asyncio.Future[tuple[int, list[TopicPartition]]]] = {}
+        self._joining: dict[Process, asyncio.Future[Share | None]] = {}
         self._round = 0
         self._grown: dict[str, list[asyncio.Future[None]]] = defaultdict(list)
 
@@ -128,8 +129,8 @@ class Kafka:
         self.auditor.committed(offsets, {number: member.epoch(number) for _, number in offsets})
         self.committed.update(marks)
 
-    def join(self, member: "Process") -> "asyncio.Future[tuple[int, list[TopicPartition]]]":
-        """What a member is given, once everybody has come back or the time for it is over."""
+    def join(self, member: "Process") -> "asyncio.Future[Share | None]":
+        """What a member is given, once everybody has come back or the time for it is over; None: it was put out."""
         self.members[member] = None
         answer = asyncio.get_running_loop().create_future()
         self._joining[member] = answer
@@ -142,7 +143,9 @@ class Kafka:
 
     def leave(self, member: "Process") -> None:
         """Said by the member, or by its silence."""
-        self._joining.pop(member, None)
+        answer = self._joining.pop(member, None)
+        if answer is not None and not answer.done():
+            answer.set_result(None)  # the group does not know it any more: it has to ask anew
         if self.members.pop(member, self) is None:
             self._call_back(member)
         self._complete_if_all_are_back()
@@ -342,8 +345,11 @@ class Process:
             self._told_stored = {}
             await self.worker.revoked()
             await self.step()
-            generation, share = await self.kafka.join(self)
+            answer = await self.kafka.join(self)
             await self.step()
+            if answer is None:
+                continue
+            generation, share = answer
             self._generation = generation
             await self.worker.assigned(dict.fromkeys(share).keys(), generation)  # type: ignore[arg-type]
             self.kafka.auditor.began(self.name, self.worker.start_offsets, self._told_committed, self._told_stored)
@@ -430,6 +436,11 @@ class Process:
         await self.step("before")
         if self.chaos.strikes("publish_fails"):
             raise Injected("a message could not be delivered")
+        if self.chaos.strikes("publish_in_flight"):
+            late_s = self.chaos.rng.choice((1.0, 30.0))
+            asyncio.get_running_loop().call_later(late_s, self._arrive, self._produce, messages, self.store.life)
+            self.kill("crash while messages are in flight")
+            await asyncio.sleep(0)
         cut = self.chaos.rng.randint(0, len(messages)) if self.chaos.strikes("publish_cut_off") else len(messages)
         self._produce(messages[:cut])
         if cut < len(messages):
@@ -446,6 +457,9 @@ class Process:
             self.kafka.append(topic, key, value, headers=headers)
             if topic == BREAKS:
                 self.kafka.auditor.told_of(partition_of(key, self.kafka.counts[BREAKS]), value)
+            elif b'"allocation.set"' in value:
+                home = json.loads(value)["data"]["home"].encode()
+                self.kafka.auditor.effect_told(partition_of(home, self.kafka.counts[topic]), value)
         self.chaos.trace(f"{self.name} publishes {' '.join(map(_said, messages))}")
 
     def epoch(self, number: int) -> int:

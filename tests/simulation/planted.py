@@ -19,6 +19,8 @@ from unittest.mock import patch
 import streams.join
 import streams.worker
 import tests.simulation.shell
+from matching.case import Case
+from matching.effects import effects
 from streams.memory import Deadlines, Partition
 from streams.positions import Positions
 from streams.worker import Worker
@@ -143,6 +145,34 @@ _OF_OWNERSHIP: dict[str, Plant] = {
         ),
     ),
 }
+_EFFECTS = 'message for message in pending.messages if message.topic == "controls"'
+_OF_EFFECTS: dict[str, Plant] = {
+    "effects are not told before the commit": all_of(
+        edited(
+            Worker,
+            "_write",
+            ("publish(pending.messages)", f"publish([each for each in pending.messages if each not in [{_EFFECTS}]])"),
+        ),
+        edited(Worker, "_flush", (_COMMIT, f"{_COMMIT}        await self.broker.publish([{_EFFECTS}])\n")),
+    ),
+    "effects are not told again after a claim": edited(
+        streams.join,
+        "_effect_messages",
+        (
+            "if entry.told.get(identity) != said",
+            "if entry.told.get(identity) != said and (entry.told or not entry.digest)",
+        ),
+    ),
+    "effects of a lower revision replace those of a higher one": edited(
+        Case, "_revise", ("_revision(event) >= _revision(known)", "False")
+    ),
+    "a part that is withdrawn is not taken back": replaced(
+        streams.join, "effects", lambda case, policy: [each for each in effects(case, policy) if each.amount_minor]
+    ),
+    "effects do not say which verdict they belong to": edited(
+        streams.join, "_effect_messages", ("revision(partition.epoch, partition.seq)", "1")
+    ),
+}
 _OF_MEMORY: dict[str, Plant] = {
     "cases of an earlier assignment are kept": all_of(
         edited(
@@ -219,7 +249,7 @@ RARE: dict[str, Plant] = {
         streams.worker, "_mark", ("max(offset, read.read_before or 0)", "offset")
     ),
 }
-PLANTED = _OF_A_FLUSH | _OF_OWNERSHIP | _OF_MEMORY | _OF_TIME
+PLANTED = _OF_A_FLUSH | _OF_OWNERSHIP | _OF_EFFECTS | _OF_MEMORY | _OF_TIME
 
 
 def found_at(name: str, seeds: int = SEEDS) -> tuple[int | None, str]:

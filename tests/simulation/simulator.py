@@ -125,6 +125,7 @@ class Simulation:
         self.bulk.append(record)
         key = record.key.decode()
         self.store.facts[key, world.BULK, 0, len(self.bulk)] = record.value
+        self.auditor.said(record.value)
         self.trace(f"bulk writer: a fact of {key}")
         self.kafka.append("controls", record.key, world.touched(record.key, len(self.bulk)))
 

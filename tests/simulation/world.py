@@ -5,6 +5,8 @@
 - Every record is sent to a canonical topic or to `raw.canonical`, some of them again: unchanged, or with another envelope,
   another order of fields and an unknown field, which say the same. Some are written into the store by a bulk writer
   instead (`BULK`), who then says `case.touched`.
+- In some worlds transfers settle several invoices: a receipt is a case of its own, whose payment names what it pays, and may
+  be corrected by a higher version that names others. Nobody sends what comes of that in the invoices' cases.
 - In some worlds a feed puts marks (heartbeats) on its raw partitions, and is complete up to its last mark alone.
 - `rubbish` holds the bytes of every record that must become a dead letter, and of nothing else; no two are equal.
 - Money is USD, every amount has five digits: where two contents contradict each other, the smaller text is the smaller
@@ -56,9 +58,13 @@ class World(NamedTuple):
 def make(rng: Random, partitions: int, lasts_s: float) -> World:
     facts_per_case = rng.choice((2_000, 2_000, 2_000, 3, 5))
     records: list[Record] = []
-    for number in range(rng.randint(4, 14)):
+    invoices = rng.randint(4, 14)
+    stories = [_story(rng, number) for number in range(invoices)]
+    if rng.random() < 0.5:
+        stories += [_transfer(rng, number, invoices) for number in range(rng.randint(1, 3))]
+    for story in stories:
         begins_s = rng.uniform(0, lasts_s * 0.7)
-        for event in _story(rng, number):
+        for event in story:
             records.extend(_deliveries(rng, event, begins_s, lasts_s, partitions))
     rubbish = [_rubbish(rng, serial, lasts_s, partitions) for serial in range(rng.randint(0, 5))]
     records.extend(rubbish)
@@ -128,8 +134,21 @@ def _entry(amount: int) -> Data:
     return kinds | {"lines": lines}
 
 
-def _event_maker(rng: Random, number: int) -> Callable[..., Data]:
-    key = f"invoice:acme-us:billing:{number}"
+def _transfer(rng: Random, number: int, invoices: int) -> Iterator[Data]:
+    """A payment of several invoices; one of those that it names may not exist."""
+    told = _event_maker(rng, number, "receipt:acme-us:bank")
+    for version in range(1, rng.choice((1, 2, 3)) + 1):
+        named = rng.sample(range(invoices + 1), rng.randint(1, 4))
+        parts = [(f"invoice:acme-us:billing:{target}", rng.randint(10_000, 30_000)) for target in named]
+        rest = rng.choice((0, 0, 0, 5_000, -5_000))
+        yield told("payment.received", "t1", {
+            "amount_minor": sum(amount for _, amount in parts) + rest, "version": version,
+            "allocations": [{"target": target, "amount_minor": amount} for target, amount in parts],
+        })  # fmt: skip
+
+
+def _event_maker(rng: Random, number: int, of: str = "invoice:acme-us:billing") -> Callable[..., Data]:
+    key = f"{of}:{number}"
 
     def told(event_type: str, document: str, data: Data, suffix: str = "") -> Data:
         at = START + timedelta(seconds=rng.randint(0, 300))
