@@ -16,7 +16,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import group, malformed, orders, payouts, stories
+from company import group, malformed, orders, payouts, stories, subscriptions
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
@@ -27,7 +27,7 @@ from company.faults import (
     INVOICES,
     MONEY_FAULTS,
     MONEY_TURNS,
-    ORDER_FAULTS,
+    ORDERS,
     PAYOUT_FAULTS,
     FaultRates,
 )
@@ -124,11 +124,13 @@ class Company:
         self._payout_faults = _Draw(faults, PAYOUT_FAULTS)
         self._payouts: list[tuple[Payout, dict[str, str]]] = []  # with what was done to their charges
         self._seed = seed
-        self._order_faults = _Draw(faults, ORDER_FAULTS)
+        self._order_faults = _Draw(faults, ORDERS)
 
     def case(self, rng: Random, at: datetime, serial: int, pace: Pace = REAL) -> list[tuple[datetime, bytes, bytes]]:
         if rng.random() < _ORDERS:
             fault = self._order_faults(rng)
+            if fault in subscriptions.STORIES:
+                return self._subscribed(rng, pace, at, serial, fault)
             order = OrderLife(rng, pace, self._customers[serial * _STRIDE], at, serial)
             orders.STORIES[fault](order)
             return self._sent(rng, order, fault)
@@ -145,6 +147,16 @@ class Company:
             self._join_batch(invoice)
         stories.tell(invoice, fault, second)
         return self._sent(rng, invoice, f"{fault}+{second}" if second else fault)
+
+    def _subscribed(self, rng: Random, pace: Pace, at: datetime, serial: int, fault: str) -> list[tuple[datetime, bytes, bytes]]:  # fmt: skip
+        """The order's truth comes after its bills': it depends on when those are delivered."""
+        customer = self._customers[serial * _STRIDE]
+        order = subscriptions.Subscription(rng, pace, customer, at, serial, self._other(customer, serial))
+        subscriptions.STORIES[fault](order)
+        sent: list[tuple[datetime, bytes, bytes]] = []
+        for name, bill in order.bills.items():
+            sent += self._sent(rng, bill, fault if name == "proration" else "none")
+        return sent + self._sent(rng, order, fault)
 
     def _between_companies(self, rng: Random, sold: InvoiceLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:
         bought = group.sell(sold, fault)

@@ -55,7 +55,7 @@ class Fact:
 _SCHEMAS = {
     name: dataschema(name)
     for name in (
-        "quote.approved", "subscription.activated", "invoice.issued", "invoice.voided", "posting.recorded",
+        "quote.approved", "subscription.activated", "subscription.paused", "subscription.amended", "billing_schedule.set", "usage.rated", "invoice.issued", "invoice.voided", "posting.recorded",
         "posting.reversed", "payment.received", "payment.failed", "cash.applied", "delivery.failed",
         "delivery.succeeded", "revenue_schedule.set", "revenue.recognised", "refund.issued", "dispute.opened", "dispute.won", "dispute.lost",
         "settlement.line", "payout.paid", "bank.statement", "bank.line",

@@ -13,6 +13,10 @@ INVOICE_FAULTS = (
     "orphan_payment", "missing_application", "late_application", "unapplied_remainder",
 )  # fmt: skip
 ORDER_FAULTS = ("missing_subscription", "late_subscription", "subscription_api_failure")
+# Of orders that are billed by a schedule (company.subscriptions). None unless asked for.
+BILLING_FAULTS = ("never_billed", "billed_twice", "billed_short", "unbilled_usage", "usage_differs", "misprorated")
+BILLING_TURNS = ("billed_monthly", "paused", "upgraded", "metered")
+ORDERS = (*ORDER_FAULTS, *BILLING_FAULTS, *BILLING_TURNS)
 # Ordinary events of a business that a toy would take for faults: they tie out.
 INVOICE_TURNS = ("edited_posting", "voided", "withholding", "instalments", "declined_first", "free")
 # Of the wider ledger: batches, revenue over time, exchange gains, the group. None unless asked for; `LIVING` asks.
@@ -63,6 +67,17 @@ class FaultRates:
     missing_subscription: float = 0.01
     late_subscription: float = 0.015
     subscription_api_failure: float = 0.01
+    # of orders that are billed by a schedule
+    never_billed: float = 0.0
+    billed_twice: float = 0.0
+    billed_short: float = 0.0
+    unbilled_usage: float = 0.0
+    usage_differs: float = 0.0
+    misprorated: float = 0.0
+    billed_monthly: float = 0.0
+    paused: float = 0.0
+    upgraded: float = 0.0
+    metered: float = 0.0
     # of invoices; no faults
     edited_posting: float = 0.02
     voided: float = 0.01
@@ -108,7 +123,7 @@ class FaultRates:
                 raise ValueError(f"rate {name} is {rate}, not between 0 and 1")
         of_documents = (
             ("invoices", INVOICES),
-            ("orders", ORDER_FAULTS),
+            ("orders", ORDERS),
             ("batches", BATCH_FAULTS),
             ("payouts", PAYOUT_FAULTS),
         )
@@ -133,4 +148,6 @@ LIVING = FaultRates(
     short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
     over_refunded=0.003, disputed=0.003, lost_dispute=0.003, charged=0.1, refunded=0.02, won_dispute=0.003,
     line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05,
+    never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
+    billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
 )  # fmt: skip

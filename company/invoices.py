@@ -75,6 +75,7 @@ class InvoiceLife:
         self.settled: Fact | None = None
         self.void: Fact | None = None
         self.reversal: Fact | None = None
+        self.stated: dict[str, Any] = {}  # what the document says in place of, or beside, what a bill says by itself
         self.batch_key: str | None = None  # the case of the batch that books it
 
     # what happens
@@ -91,7 +92,7 @@ class InvoiceLife:
         document_id = document_id or self.document_id
         at = self.at + timedelta(seconds=after_s)
         booked_at = at + self.within((1, 20)) if self.rng.random() < 0.3 else at
-        data = invoice_data(self.bill, self.number, document_id)
+        data = invoice_data(self.bill, self.number, document_id) | self.stated
         if self.batch_key is not None:
             data["summary_key"] = self.batch_key
         fact = self.tell("invoice.issued", "billing", f"{document_id}:issued", self.number, at, data, booked_at)

@@ -95,7 +95,7 @@ def _length(day: date) -> int:
 
 def _not_its_part(view: View, line: Any, exact: Fraction) -> Failure:
     currency, sign = view.currency, -1 if line.amount_minor < 0 else 1
-    expected = sign * abs(round(exact))
+    expected = sign * int(abs(exact) + Fraction(1, 2))
     what = line.description or line.product or "a line"
     return failed(
         view, "proration", "proration", f"{what} is not its part of {major(line.proration.price_minor, currency)}; correct it"[:1000],

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from matching.billing import expected
 from matching.deliveries import failure_beside
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, passed
@@ -47,6 +48,9 @@ def _waiting(view: View, hop: Hop) -> tuple[int, str | None]:
         minor = max(0, settlement.applicable_minor(view.total_minor) - settlement.applied_minor)
     elif hop.name == "invoice_to_payment":
         minor = max(0, view.total_minor - settlement.settled_minor)
+    elif hop.name == "subscription_to_invoice":
+        due = next(due for due in expected(view) if not due.bills)
+        return due.total_minor, due.currency
     elif hop.name == "payment_to_payout":
         return settlement.received_minor, settlement.payments[0].data.currency
     elif hop.name == "payout_to_bank":
