@@ -268,9 +268,9 @@ class Store:
     # Identification (rule E7)
 
     def unidentified(self, until: datetime) -> list[tuple[str, str, int]]:
-        """(entity, case, revision) of every receipt that is open and was first seen by then."""
+        """(entity, case, revision) of every receipt and bank statement that is open and was first seen by then."""
         return [(entity, key, number) for entity, key, number in self._query(
-            "SELECT entity, case_key, revision FROM open_cases FINAL WHERE kind = 'receipt' "
+            "SELECT entity, case_key, revision FROM open_cases FINAL WHERE kind IN ('receipt', 'summary') "
             f"AND first_seen <= fromUnixTimestamp64Micro({native.micros(until)}) ORDER BY entity, case_key"
         )]  # fmt: skip
 

@@ -251,7 +251,7 @@ class ClickHouse:
         return [
             (verdict["entity"], key, revision(row.epoch, row.seq))
             for key, row in sorted(self.final().items())
-            if (verdict := _decoded(row.raw))["kind"] == "receipt"
+            if (verdict := _decoded(row.raw))["kind"] in ("receipt", "summary")
             and verdict["outcome"] != "ok"
             and row.first_seen <= until
         ]

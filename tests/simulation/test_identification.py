@@ -73,6 +73,31 @@ def test_a_choice_that_lies_among_the_files_is_kept() -> None:
     assert [paid(found[f"invoice:acme-us:billing:{number}"]) for number in (1, 2)] == ["met", "waiting"]
 
 
+STATEMENT = "summary:acme-us:bank:DE1/7"
+LINE = records.make(
+    "bank.line", id="bank:DE1/7/1", source="bank/acme", subject="DE1/7/1", time=START, correlationid=STATEMENT,
+    data={
+        "entity": "acme-us", "document_id": "DE1/7/1", "account": "DE1", "currency": "USD", "amount_minor": 12_000,
+        "reference": "SVWZ+INV-2 with thanks", "statement_id": "DE1/7",
+    },
+)  # fmt: skip
+
+
+STATED = records.make(
+    "bank.statement", id="bank:DE1/7", source="bank/acme", subject="DE1/7", time=START, correlationid=STATEMENT,
+    data={
+        "entity": "acme-us", "document_id": "DE1/7", "account": "DE1", "currency": "USD", "opening_minor": 0, "closing_minor": 12_000,
+    },
+)  # fmt: skip
+
+
+def test_a_line_of_a_bank_statement_pays_the_invoice_that_it_names() -> None:
+    found = verdicts(*sold(1, 2), LINE)
+    assert [paid(found[key]) for key in (FIRST, SECOND)] == ["waiting", "met"]
+    found = verdicts(*sold(1, 2), LINE, money(1, reference="INV-2"))
+    assert [paid(found[key]) for key in (FIRST, SECOND)] == ["waiting", "met"], "the same money, told twice"
+
+
 def test_choices_in_files_depend_neither_on_order_nor_on_how_many_runs_they_take() -> None:
     events = [*sold(*range(1, 9)), *(money(n, reference=f"INV-{n}") for n in (1, 3, 5)), money(6), money(7, 24_000)]
     expected = verdicts(*events)
@@ -214,6 +239,20 @@ async def test_a_near_tie_is_told_once_and_a_persons_choice_ends_it() -> None:
     assert legs(rig) == ["waiting", "met"] and rig.store.verdicts()[RECEIPT]["outcome"] == "ok"
     reasons = [c["reason"] for c in rig.store.verdicts()[RECEIPT]["controls"] if c["name"] == "ambiguous_match"]
     assert "the choice of paul was refused: mary had chosen already" in reasons[0]
+
+
+@scenario
+async def test_a_bank_line_that_policy_wants_matched_is_matched_live() -> None:
+    rig = Rig(partitions=4)
+    rig.policy = load("[identification]\nwait_s = 0\n[expect.bank]\ncounterpart = true")
+    worker = await start(rig)
+    rig.kafka.send(*sold(1, 2), STATED, LINE)
+    await rig.settle(worker)
+    rig.clock.advance(days=2)  # until then its counterpart may still come
+    await rig.settle(worker)
+    await decided(rig, worker)
+    assert legs(rig) == ["waiting", "met"]
+    assert [choice.data.payment_id for choice in told(rig)] == ["DE1/7/1"]
 
 
 @scenario
