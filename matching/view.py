@@ -138,20 +138,20 @@ class View:
             self.extra_documents = [extra for extra in live[1:] if extra.source == document.source]
         self.currency = data.currency
         self.total_minor = 0 if self.void is not None else data.total_minor
-        self.is_covered = self.kind in _BOOKS and self._is_booked_in_a_batch(data)
+        self.is_covered = self.kind in _BOOKS and (
+            data.summary_key is not None
+            or (self.expect.posting_mode == "summary" and "posting.recorded" not in self.by_type)
+        )
+        if self.policy.terms.bookings is not None and self.kind in _BOOKS:
+            self._book_as_policy_says(self.policy.terms.bookings[self.entity][self.kind])
         if len(told) > 1:
             self.issued = next(version for version in told if version.data.document_id == data.document_id)
             self.changed_at = moment(document) if self.issued is not document else None
 
-    def _is_booked_in_a_batch(self, data: Any) -> bool:
-        bookings = self.policy.terms.bookings
-        if bookings is not None:
-            modes = self.booked_in = bookings[self.entity][self.kind]
-            if modes:
-                return "summary" in modes.values() and "document" not in modes.values()
-        if data.summary_key is not None:
-            return True
-        return self.expect.posting_mode == "summary" and "posting.recorded" not in self.by_type
+    def _book_as_policy_says(self, modes: Mapping[str, str]) -> None:
+        self.booked_in = modes
+        if modes:
+            self.is_covered = "summary" in modes.values() and "document" not in modes.values()
 
     def _lay_out_postings(self) -> None:
         self.postings: Sequence[Any] = NOTHING

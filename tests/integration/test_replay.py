@@ -333,6 +333,25 @@ def test_exit_codes_and_what_is_said(own_store: Store, store_process: StoreProce
     assert books.client.query("SELECT count() FROM replays").first_row[0] == 0
 
 
+def test_a_stored_verdict_is_explained_under_its_own_policy_alone(
+    own_store: Store, store_process: StoreProcess, tmp_path: Path
+) -> None:
+    text = "[hops.invoice_to_posting]\nmissing_after_s = 3_600\n[tolerance]\namount_minor = 1\n"
+    books = booked(own_store, document("invoice", 1), *posted(2, 1), policy=load(text))
+    (tmp_path / "own.toml").write_text(text)
+    done = tieout("policy", "explain", key_of(1), "--store", store_process.url, "--policy", tmp_path / "own.toml")
+    assert done.returncode == 0, done.stderr
+    live = json.loads(books.store.live([key_of(1)])[key_of(1)].raw)
+    assert f"{key_of(1)} is {live['outcome']}, by policy {live['policy']}".encode() in done.stdout
+    assert b"missing: [hops.invoice_to_posting] missing_after_s = 3600 (line 2)" in done.stdout
+    assert "judged under policy" in refusal(tieout("policy", "explain", key_of(1), "--store", store_process.url))
+    assert "no verdict of case invoice:x:y:z" in refusal(
+        tieout("policy", "explain", "invoice:x:y:z", "--store", store_process.url)
+    )
+    passed = tieout("policy", "tolerated", "--store", store_process.url, "--policy", tmp_path / "own.toml", "--json")
+    assert [line["let_pass_minor"] for line in json.loads(passed.stdout)] == [1], passed.stderr
+
+
 def test_only_cases_touched_in_a_time_are_rebuilt(store: Store) -> None:
     books = booked(store, *life(1))
     tomorrow = datetime.now(UTC) + timedelta(days=1)
