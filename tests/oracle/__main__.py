@@ -1,6 +1,7 @@
 """A second opinion on every verdict: SQL over the records, written from docs/verdicts.md and not from matching/.
 
     python -m tests.oracle --cases 1000000      # about 50,000 cases a company, each with its own seed
+    python -m tests.oracle --cases 1000000 --money      # card payments, their payouts and the bank (money.sql)
 
 Of each company the verdicts are compared at three moments: in the middle of its life, when it ends, and when every
 deadline has passed. What is compared of a verdict: number of facts, outcome, classes of its breaks, exposure, states of
@@ -9,6 +10,7 @@ its legs, and why the open one failed. The exit code is 1 where any differs; the
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,25 +26,18 @@ from company.malformed import digest
 from matching.judge import judge
 from matching.verdict import Verdict
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, Ledger, lived
+from tests.simulation.test_company_money import CARDS
 from tests.simulation.test_company_truth import TURMOIL
 
 SQL = Path(__file__).with_name("verdicts.sql")
 SHOWN = 20
 CASES_PER_COMPANY = 50_000
 DAYS = 60
-_TABLES = (
-    "verdicts",
-    "breaks",
-    "legs",
-    "money",
-    "causes",
-    "rates",
-    "ledgers",
-    "documents",
-    "cases",
-    "facts",
-    "contents",
-)
+# Of which cases the rules of a file speak.
+_ABOUT = {
+    "verdicts.sql": re.compile("(invoice|order):"),
+    "money.sql": re.compile("(receipt|payout):|(summary|index):[^:]*:bank:"),
+}
 
 
 class Opinion(NamedTuple):
@@ -64,6 +59,7 @@ class Oracle:
         self._store.query("SET enable_named_columns_in_function_tuple = 1")
         statements = [text.strip() for text in _without_comments(sql.read_text(encoding="utf-8")).split(";")]
         self._questions = [text for text in statements if text.startswith("CREATE TABLE")]
+        self._tables = [text.split()[2] for text in self._questions]
         for statement in statements:
             if statement.startswith("CREATE FUNCTION"):
                 self._store.query(statement)
@@ -87,7 +83,7 @@ class Oracle:
         rows = str(
             self._store.query(f"{asked} SETTINGS output_format_json_quote_64bit_integers = 0", "JSONCompactEachRow")
         )
-        for name in _TABLES:
+        for name in self._tables:
             self._store.query(f"DROP TABLE {name}")
         for line in rows.splitlines():
             key, facts, outcome, classes, exposure_minor, hops, failure = json.loads(line)
@@ -104,7 +100,8 @@ def opinion_of(verdict: Verdict) -> Opinion:
 class Comparison:
     """Verdicts compared so far, and what differed."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: re.Pattern[str]) -> None:
+        self.about = about
         self.compared = 0
         self.differences: list[str] = []
         self.classes: Counter[str] = Counter()
@@ -125,7 +122,10 @@ class Comparison:
 
     def _compare(self, oracle: Oracle, ledger: Ledger, as_of: datetime, where: str) -> None:
         expected = dict(oracle.opinions(as_of))
+        ledger.tell()
         for key, case in ledger.cases.items():
+            if self.about.match(key) is None:
+                continue
             found, should = opinion_of(judge(case, POLICY, as_of)), expected.pop(key, None)
             self.compared += 1
             self.classes.update(found.classes)
@@ -149,17 +149,20 @@ def _arguments() -> Any:
     parser.add_argument("--cases", type=int, default=10_000, help="how many cases in all")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first company")
     parser.add_argument("--turmoil", action="store_true", help="everything goes wrong, often")
-    parser.add_argument("--sql", type=Path, default=SQL, help="other rules to compare with")
+    parser.add_argument("--money", action="store_true", help="a company that charges cards, compared with money.sql")
+    parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
 
 def main() -> int:
     arguments = _arguments()
-    oracle, comparison = Oracle(arguments.sql), Comparison()
+    rules = "money.sql" if arguments.money else "verdicts.sql"
+    faults = CARDS if arguments.money else TURMOIL if arguments.turmoil else None
+    oracle, comparison = Oracle(arguments.sql or SQL.with_name(rules)), Comparison(_ABOUT[rules])
     seed, left = arguments.seed, arguments.cases
     while left > 0:
         cases = min(left, CASES_PER_COMPANY)
-        comparison.company(oracle, seed, cases, TURMOIL if arguments.turmoil else None)
+        comparison.company(oracle, seed, cases, faults)
         seed, left = seed + 1, left - cases
         print(f"{arguments.cases - left:,} cases, {comparison.compared:,} verdicts compared, {len(comparison.differences)} differ", flush=True)  # fmt: skip
     print("breaks: " + ", ".join(f"{name} {number:,}" for name, number in sorted(comparison.classes.items())))

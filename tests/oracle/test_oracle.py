@@ -20,6 +20,13 @@ MISTAKES = {
     "every rate is divided by": ("document.data.rate_direction = 'base_per_document'", "false"),
     "an invoice is due a day earlier": ("(toInt64(toInt32(toDate32(day))) + 1)", "toInt64(toInt32(toDate32(day)))"),
 }
+MISTAKES_OF_MONEY = {
+    "refunds may be half as much again": ("greatest(0, refunded_minor - received_minor)", "greatest(0, refunded_minor - received_minor * 3 / 2)"),
+    "a won dispute is still open": ("countIf(type = 'dispute.won') > 0", "countIf(type = 'dispute.won') > 1"),
+    "fees are no part of a payout": ("sumIf(data.net_minor, type = 'settlement.line')", "sumIf(data.gross_minor, type = 'settlement.line')"),
+    "the bank has two days": ("greatest(arrived_at, paid_at) + days(1)", "greatest(arrived_at, paid_at) + days(300)"),
+    "lines of a statement do not count": ("abs(listed_minor - moved_minor)", "abs(moved_minor)"),
+}  # fmt: skip
 
 
 def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -30,7 +37,9 @@ def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", [("--cases", "20000"), ("--cases", "3000", "--turmoil")], ids=["business", "turmoil"]
+    "arguments",
+    [("--cases", "20000"), ("--cases", "3000", "--turmoil"), ("--cases", "10000", "--money")],
+    ids=["business", "turmoil", "money"],
 )
 def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
     done = compare(*arguments)
@@ -39,13 +48,14 @@ def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", (*MISTAKES, *MISTAKES_OF_MONEY))
 def test_the_comparison_finds_a_rule_that_is_wrong(name: str, tmp_path: Path) -> None:
-    right, wrong = MISTAKES[name]
-    sql = oracle.SQL.read_text(encoding="utf-8")
+    right, wrong = (MISTAKES | MISTAKES_OF_MONEY)[name]
+    rules, company = ("verdicts.sql", "--turmoil") if name in MISTAKES else ("money.sql", "--money")
+    sql = oracle.SQL.with_name(rules).read_text(encoding="utf-8")
     assert sql.count(right) >= 1, right
-    changed = tmp_path / "verdicts.sql"
+    changed = tmp_path / rules
     changed.write_text(sql.replace(right, wrong), encoding="utf-8")
-    done = compare("--cases", "1500", "--turmoil", "--sql", str(changed))
+    done = compare("--cases", "1500", company, "--sql", str(changed))
     assert done.returncode == 1, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert re.search(r" [1-9]\d* differ", done.stdout)

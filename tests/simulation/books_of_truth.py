@@ -45,7 +45,7 @@ class Ledger:
             case = self.cases[key] = Case(key)
         return case
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
         self._revision += 1
         for home in self._homes.values():
             for effect in effects(home, POLICY):
@@ -55,7 +55,7 @@ class Ledger:
         self._homes = {}
 
     def verdicts(self, as_of: datetime) -> Iterator[bytes]:
-        self._tell()
+        self.tell()
         for case in self.cases.values():
             yield encode(judge(case, POLICY, as_of))
 

@@ -1,0 +1,97 @@
+-- What verdicts on card payments, their payouts, bank statements and accounts should be. Written from docs/verdicts.md.
+--
+-- Input and output as in verdicts.sql. What a case is told by others counts as its facts: a receipt has a line of a payout, a
+-- payout its lines on a bank statement, an account what each of its statements opens and closes with.
+
+CREATE FUNCTION days AS n -> n * 86400000000;
+CREATE FUNCTION instant AS text -> toUnixTimestamp64Micro(parseDateTime64BestEffortOrNull(text, 6, 'UTC'));
+CREATE FUNCTION broken AS (holds, class, minor) -> (if(holds, class, ''), toInt64(coalesce(minor, 0)));
+
+CREATE TABLE facts ENGINE = Memory AS
+SELECT
+    e.correlationid AS key, e.type AS type, assumeNotNull(instant(e.time)) AS at, e.data AS data,
+    assumeNotNull(coalesce(instant(e.data.recorded_at), at)) AS booked_at
+FROM (
+    SELECT JSONExtract(body, 'Tuple(
+        correlationid String, type String, time String,
+        data Tuple(
+            entity String, document_id String, recorded_at Nullable(String), amount_minor Nullable(Int64), fee_minor Nullable(Int64),
+            gross_minor Nullable(Int64), net_minor Nullable(Int64), direction Nullable(String), payment_key String, payout_key String,
+            statement_id Nullable(String), account String, opening_minor Nullable(Int64), closing_minor Nullable(Int64)))') AS e
+    FROM (SELECT DISTINCT body FROM records WHERE seen_at <= {as_of:Int64})
+);
+
+-- Own facts of each case, and what others tell it.
+CREATE TABLE told ENGINE = Memory AS
+SELECT key, type, booked_at, at, data, true AS is_own FROM facts
+UNION ALL SELECT data.payment_key, 'settled', booked_at, at, data, false FROM facts WHERE type = 'settlement.line' AND data.payment_key != ''
+UNION ALL SELECT data.payout_key, 'arrived', booked_at, at, data, false FROM facts WHERE type = 'bank.line' AND data.payout_key != '' AND isNotNull(data.statement_id)
+UNION ALL SELECT concat('index:', data.entity, ':bank:', data.account), arrayJoin(['opening', 'closing']), booked_at, at, data, false
+    FROM facts WHERE type = 'bank.statement';
+
+CREATE TABLE disputes ENGINE = Memory AS
+SELECT key, sum(held_minor) AS held_minor
+FROM (
+    SELECT key, data.document_id AS document, if(countIf(type = 'dispute.won') > 0, 0, any(data.amount_minor + coalesce(data.fee_minor, 0))) AS held_minor
+    FROM facts WHERE type LIKE 'dispute.%' GROUP BY key, document
+)
+GROUP BY key;
+
+CREATE TABLE accounts ENGINE = Memory AS
+SELECT key, max(data.opening_minor != before) AS has_gap, max(if(data.opening_minor != before, abs(data.opening_minor - before), 0)) AS off_minor
+FROM (
+    SELECT key, data, lagInFrame(data.closing_minor, 1, data.opening_minor) OVER (PARTITION BY key ORDER BY at, data.document_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS before
+    FROM told WHERE type = 'opening'
+)
+GROUP BY key;
+
+CREATE TABLE cases ENGINE = Memory AS
+SELECT
+    key, splitByChar(':', key)[1] AS kind, count() AS facts,
+    sumIf(data.amount_minor, type = 'payment.received') AS received_minor, minIf(booked_at, type = 'payment.received') AS received_at,
+    countIf(type = 'payment.received') AS payments,
+    sumIf(data.amount_minor, type = 'refund.issued') AS refunded_minor, maxIf(booked_at, type = 'refund.issued') AS refunded_at,
+    sumIf(data.gross_minor, type = 'settled' AND data.gross_minor > 0) AS settled_minor,
+    maxIf(booked_at, type = 'settled' AND data.gross_minor > 0) AS settled_at, countIf(type = 'settled' AND data.gross_minor > 0) AS settled,
+    countIf(type = 'settlement.line') AS lines, sumIf(data.net_minor, type = 'settlement.line') AS net_minor,
+    countIf(type = 'payout.paid') AS paid, maxIf(booked_at, type = 'payout.paid') AS paid_at,
+    sumIf(if(data.direction = 'purchase', -1, 1) * data.amount_minor, type = 'payout.paid') AS paid_minor,
+    countIf(type = 'arrived') AS arrived, sumIf(data.amount_minor, type = 'arrived') AS arrived_minor, maxIf(booked_at, type = 'arrived') AS arrived_at,
+    countIf(type = 'bank.statement') AS statements,
+    sumIf(data.closing_minor - data.opening_minor, type = 'bank.statement') AS moved_minor,
+    sumIf(data.amount_minor, type = 'bank.line' AND isNotNull(data.statement_id)) AS listed_minor,
+    max(booked_at) AS last_at
+FROM told GROUP BY key
+HAVING kind IN ('receipt', 'payout') OR key LIKE 'summary:%:bank:%' OR key LIKE 'index:%:bank:%';
+
+CREATE TABLE judged ENGINE = Memory AS
+SELECT
+    c.*, coalesce(d.held_minor, 0) AS held_minor, coalesce(a.has_gap, 0) AS has_gap, coalesce(a.off_minor, 0) AS off_minor,
+    if(kind = 'receipt' AND payments > 0, greatest(0, refunded_minor - received_minor), 0) AS over_minor,
+    if(kind = 'payout' AND paid > 0 AND lines > 0, abs(paid_minor - net_minor), 0) AS payout_minor,
+    if(kind = 'payout' AND paid > 0 AND arrived > 0, abs(arrived_minor - paid_minor), 0) AS arrival_minor,
+    if(statements > 0, abs(listed_minor - moved_minor), 0) AS statement_minor,
+    (over_minor > 0 AND {as_of:Int64} < refunded_at + days(1))
+        OR (arrival_minor > 0 AND {as_of:Int64} < greatest(arrived_at, paid_at) + days(1))
+        OR (statement_minor > 0 AND {as_of:Int64} < last_at + days(1)) OR (kind = 'payout' AND (paid = 0 OR lines = 0)) AS waits,
+    arrayFilter(b -> b.1 != '', [
+        broken(over_minor > 0 AND {as_of:Int64} >= refunded_at + days(1), 'refund_unmatched', over_minor),
+        broken(held_minor > 0, 'chargeback', held_minor),
+        broken(payout_minor > 0, 'payout', payout_minor),
+        broken(arrival_minor > 0 AND {as_of:Int64} >= greatest(arrived_at, paid_at) + days(1), 'bank', arrival_minor),
+        broken(statement_minor > 0 AND {as_of:Int64} >= last_at + days(1), 'bank', statement_minor),
+        broken(has_gap, 'bank', off_minor)
+    ]) AS found
+FROM cases AS c LEFT JOIN disputes AS d ON d.key = c.key LEFT JOIN accounts AS a ON a.key = c.key;
+
+CREATE TABLE verdicts ENGINE = Memory AS
+SELECT
+    c.key AS key, facts, multiIf(notEmpty(found), 'break', waits, 'pending', 'ok') AS outcome, arraySort(arrayMap(b -> b.1, found)) AS classes,
+    if(empty(found), 0, arrayMax(arrayMap(b -> b.2, found))) AS exposure_minor,
+    mapFilter((name, state) -> state != '', map(
+        'payment_to_payout', multiIf(kind != 'receipt', '', payments = 0 OR settled = 0 OR settled_minor < received_minor, 'not_expected',
+            settled_at <= received_at + days(7), 'met', 'met_late'),
+        'payout_to_bank', multiIf(kind != 'payout', '', paid = 0 OR arrived = 0 OR abs(arrived_minor) < abs(paid_minor), 'not_expected',
+            arrived_at <= paid_at + days(5), 'met', 'met_late'))) AS hops,
+    NULL::Nullable(String) AS failure
+FROM judged
