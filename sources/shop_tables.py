@@ -1,7 +1,7 @@
 """shop_tables: the tables of a shop that is paid at checkout (orders, payments, customers), as jaffle_shop has them.
 
 Columns are known in any spelling of their words (user_id, USERID); amounts are whole minor units.
-- orders: id, order_date (or ordered_at), status; user_id (or customer_id), order_total, tax_paid, currency where there are
+- orders: id, order_date (or ordered_at); status, user_id (or customer_id), order_total, tax_paid, currency where there are
 - payments: id, order_id, payment_method, amount; status, created (or created_at, payment_date), currency where there are
 - customers: id, name, or first_name and last_name
 
@@ -84,7 +84,7 @@ def _named(row: Fields, label: str) -> Fields:
 
 
 def _order(row: Fields, payments: list[Fields], origin: Origin) -> Iterator[Event]:
-    ident, day, status = row.text("id"), _day(row), row.text("status").lower().replace(" ", "_")
+    ident, day, status = row.text("id"), _day(row), _status(row)
     if status not in _STANDS:
         row.refuse(f"status is {shown(status)}, unknown to this adapter")
     tendered = [payment for payment in payments if _is_received(payment)]
@@ -101,6 +101,11 @@ def _order(row: Fields, payments: list[Fields], origin: Origin) -> Iterator[Even
         yield origin.tell("invoice.voided", document=ident, case=case, time=_midnight(day), data={"reason": f"status {status}"})  # fmt: skip
 
 
+def _status(row: Fields) -> str:
+    """A table without the column knows of nothing that was undone."""
+    return (row.text_or_none("status") or "completed").lower().replace(" ", "_")
+
+
 def _issued(row: Fields, tendered: list[Fields], origin: Origin, case: str, day: date) -> Event:
     total_minor = _minor(row, "total") if row.has("total") else sum(_minor(payment, "amount") for payment in tendered)
     words = "order" if row.has("total") else "order, at what was tendered for it: the table states no price"
@@ -114,7 +119,12 @@ def _issued(row: Fields, tendered: list[Fields], origin: Origin, case: str, day:
         "total_minor": total_minor,
         "tax_minor": _minor(row, "tax") if row.has("tax") else None,
         "due_date": day,
-        "lines": [{"amount_minor": total_minor, "description": f"{words}; status {row.text('status')}"}],
+        "lines": [
+            {
+                "amount_minor": total_minor,
+                "description": f"{words}; status {row.text_or_none('status') or 'not stated'}",
+            }
+        ],
     }
     return origin.tell("invoice.issued", document=row.text("id"), case=case, time=_midnight(day), data=data)
 

@@ -145,3 +145,21 @@ def test_an_invoice_booked_across_its_period_end_is_seen() -> None:
     crossed = {v.document: v for v in verdicts if any(found.class_ == "cutoff" for found in v.breaks)}
     assert "booked into 2020-03, the document is of 2020-02" in crossed["INV-0017"].breaks[0].reason
     assert len(crossed) == 25  # of 302: what a controller can look at
+
+
+@pytest.mark.realdata
+def test_every_order_of_a_real_shop_ties_out_or_says_what_it_owes() -> None:
+    orders = [verdict for verdict in verdicts_of("shop_tables", "jaffle_shop") if verdict.kind == "invoice"]
+    with (DATA / "jaffle_shop" / "raw_orders.csv").open() as file:
+        returned = {row["id"] for row in csv.DictReader(file) if row["status"] == "returned"}
+    assert len(orders) == 99
+    assert {verdict.document for verdict in orders if verdict.outcome != "ok"} == returned
+    assert {found.class_ for verdict in orders for found in verdict.breaks} == {"overpayment"}
+
+
+@pytest.mark.realdata
+def test_statements_of_real_banks_add_up_but_where_the_samples_were_cut() -> None:
+    statements = [v for v in verdicts_of("mt940", "bank/mt940") if v.kind == "summary"]
+    assert len(statements) > 80
+    cut = [v for v in statements if any(found.class_ == "bank" for found in v.breaks)]
+    assert len(cut) == 10

@@ -100,3 +100,11 @@ def test_a_table_of_something_else_is_refused_row_by_row(tmp_path: Path) -> None
     (tmp_path / "stores.csv").write_text("id,name\n1,Main Street\n2,Harbour\n")
     rows = [row for row in map_paths("shop_tables", [str(tmp_path)]) if isinstance(row, Rejected)]
     assert [row.failure for row in rows] == ["policy", "policy"]
+
+
+def test_a_shop_that_states_prices_needs_neither_payments_nor_states(tmp_path: Path) -> None:
+    (tmp_path / "raw_orders.csv").write_text("id,customer,ordered_at,subtotal,tax_paid,order_total\nab-1,c-1,2025-01-02T10:11:12,900,100,1000\n")  # fmt: skip
+    (row,) = map_paths("shop_tables", [str(tmp_path)])
+    assert isinstance(row, Mapped)
+    (issued,) = row.events
+    assert (issued.data.total_minor, issued.data.tax_minor, issued.data.customer.bill_to) == (1_000, 100, "c-1")  # type: ignore[attr-defined]
