@@ -209,8 +209,7 @@ _TAKEN_FROM_PAYMENT = frozenset(("payment", "deposit"))
 
 def _of_payment(fact: Any, _: Policy) -> Iterable[Part]:
     """A payment that says which documents it pays."""
-    data = fact.data
-    return [Part(part.target, "payment", part.amount_minor, data.currency) for part in data.allocations or ()]
+    return _of_choice(fact, fact)
 
 
 def _of_refund(fact: Any, _: Policy) -> Iterable[Part]:

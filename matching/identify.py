@@ -41,6 +41,7 @@ from matching.policy import Identification
 from matching.references import Name
 
 MILLION = 1_000_000
+MOST_PARTS = 1_000  # of one receipt: a record holds them all
 SPLIT_AMONG = 12  # receipts of one customer that are looked at two by two
 ROUNDS = 20  # of `identify_all`: two or three are enough but for chains made on purpose
 
@@ -430,11 +431,12 @@ def amount_date(book: Book, receipt: Receipt) -> _Found | _Ended | None:
     """Without a customer. A small or round amount proves nothing, nor does any in a book with very many items."""
     if receipt.customers:
         return None
-    window = timedelta(days=book.policy.window_days)
     items = [
         item
         for item in book.of_amount(receipt)
-        if item.issued_on <= receipt.on <= item.due_on + window and _is_in_time(book, receipt, item)
+        if item.issued_on <= receipt.on
+        and (receipt.on - item.due_on).days <= book.policy.window_days
+        and _is_in_time(book, receipt, item)
     ]
     if len(items) == 1 and book.odds(receipt) > book.policy.chance_per_million:
         return _Ended("one open item has this amount, which is too common to prove anything")
@@ -447,7 +449,7 @@ def combination(book: Book, receipt: Receipt) -> _Found | _Ended | None:
     if len(items) < 2 or sum(map(book.left_minor, items)) < receipt.amount_minor:
         return None
     for what, group in _groups(receipt, items):
-        if len(group) > 1 and sum(map(book.left_minor, group)) == receipt.amount_minor:
+        if 1 < len(group) <= MOST_PARTS and sum(map(book.left_minor, group)) == receipt.amount_minor:
             alike = _alike(book, group, items)
             return _Found(alike or group, f"the customer, and the sum of {what}", is_tie=bool(alike))
     return _subset(book, receipt, [item for item in items if book.left_minor(item) < receipt.amount_minor])

@@ -8,13 +8,13 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from canonical import records
 from canonical.events import Event
-from canonical.ids import fact_id
 from matching.case import content
-from matching.identify import Match, Refusal
+from matching.identify import Match, Receipt, Refusal
 
 TIEOUT = "tieout"
 MADE, REFUSED = "match.made", "match.refused"
@@ -67,7 +67,7 @@ def as_event(decision: Match | Refusal, policy_hash: str, revision: int) -> Even
     """tieout's choice, or that it cannot choose, as a fact of the payment's case. Its time is the payment's."""
     receipt = decision.receipt
     stated: dict[str, Any] = {
-        "entity": receipt.entity, "document_id": f"{receipt.payment_id}/match", "version": revision,
+        "entity": receipt.entity, "document_id": receipt.payment_id, "version": revision,
         "payment_id": receipt.payment_id, "rule": decision.rule, "digest": decision.digest, "policy": policy_hash,
     }  # fmt: skip
     if isinstance(decision, Match):
@@ -77,9 +77,14 @@ def as_event(decision: Match | Refusal, policy_hash: str, revision: int) -> Even
         stated |= {"reason": decision.reason, "candidates": list(decision.candidates[:SHOWN])}
     kind = MADE if isinstance(decision, Match) else REFUSED
     return records.make(
-        kind, id=fact_id("tieout", f"{receipt.home}|{receipt.payment_id}", kind), source="tieout/identification",
+        kind, id=f"tieout:{_name(receipt, kind)}", source="tieout/identification",
         subject=receipt.payment_id, time=receipt.at, correlationid=receipt.home, data=stated,
     )  # fmt: skip
+
+
+def _name(receipt: Receipt, kind: str) -> str:
+    """A key and an id together can be longer than an id may be."""
+    return blake2b(f"{receipt.home}|{receipt.payment_id}|{kind}".encode(), digest_size=16).hexdigest()
 
 
 def _allocation(part: Any, currency: str) -> dict[str, Any]:

@@ -40,10 +40,10 @@ def runs(text: str) -> tuple[Run, ...]:
 
 def _run(match: re.Match[str], after: re.Match[str] | None, text: str) -> Run:
     said = match[0]
-    if not said.isdigit():
+    if not said.isdecimal():
         return Run(said.upper(), False, False, 0)
     between = text[match.end() : after.start()] if after is not None else " "
-    joins = after is not None and after[0].isdigit() and len(between) == 1 and between in _JOINTS
+    joins = after is not None and after[0].isdecimal() and len(between) == 1 and between in _JOINTS
     return Run(_number(said), True, joins, len(said))
 
 

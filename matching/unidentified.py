@@ -46,6 +46,10 @@ def item_of(case: Case, policy: Policy) -> Item | None:
     )  # fmt: skip
 
 
+def _due_on(issued_on: date, terms: timedelta) -> date:
+    return date.max if date.max - issued_on < terms else issued_on + terms
+
+
 def _unattributed(view: View) -> Iterator[tuple[date, int]]:
     if view.settlement.received_minor:
         return  # which payment it was of is known

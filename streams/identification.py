@@ -11,6 +11,7 @@
 - A near tie is told to the receipt's case once for each set of candidates.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -96,7 +97,8 @@ class Identification:
         entity.book.take_anew(_in_flight(stored, entity.told))
         chosen = {(row.case_key, row.payment_id): row for row in stored}
         again = [chosen[receipt.ident].raw for receipt in asking if receipt.ident in chosen]
-        decided = identify_all(entity.book, [receipt for receipt in asking if receipt.ident not in chosen])
+        others = [receipt for receipt in asking if receipt.ident not in chosen]
+        decided = await asyncio.to_thread(identify_all, entity.book, others)  # the worker goes on meanwhile
         made = [self._row(decision, home, now) for decision in decided if isinstance(decision, Match)]
         refused = [self._refusal(decision, home) for decision in decided if not isinstance(decision, Match) and self._is_news(entity, decision)]  # fmt: skip
         holding = await self._written(name, made, home, worker)
