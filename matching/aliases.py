@@ -5,6 +5,8 @@
 - Only a case of the same kind is an alias. A link never merges the cases of two documents: a case with a document of its own,
   other than the one the link is about, stays where it is; so does one that two cases claim. Of two cases that are linked to
   each other, and hold no document, the first by its key is the case.
+- Policy may say by which of its names another system knows a document ([identity]): its case claims those keys as if it
+  were linked to them, for as long as there is one.
 - What a stub meant for others is taken back: the case it is sent on to tells it.
 """
 
@@ -14,9 +16,10 @@ from typing import Any
 import msgspec
 
 from canonical.events import EVENTS
-from canonical.ids import kind_of
+from canonical.ids import CaseKeyError, case_key, kind_of
 from canonical.records import Record
 from matching.case import ALLOCATION, Case
+from matching.policy import OtherName, Policy
 
 LINKED = "case.linked"
 
@@ -33,6 +36,36 @@ def alias_of(fact: Any) -> str | None:
     """The key that this case's fact says is an alias of it."""
     alias: str = fact.data.alias
     return alias if kind_of(alias) == kind_of(fact.correlationid) else None
+
+
+def other_names(fact: Any, policy: Policy) -> Iterator[str]:
+    """Keys under which other systems know the document that this fact tells of, as policy says ([identity])."""
+    kind = kind_of(fact.correlationid)
+    if fact.type not in _DOCUMENTS.get(kind, ()):
+        return
+    data = fact.data
+    identity = policy.identity.get(data.entity) or policy.identity.get("default")
+    for other in getattr(identity, kind, ()):
+        for ident in _named_by(other, data):
+            key = key_or_none(kind, data.entity, other.system, ident)
+            if key is not None:
+                yield key
+
+
+def _named_by(other: OtherName, data: Any) -> Iterator[str]:
+    if other.by == "id":
+        yield data.document_id
+    elif other.by == "number" and data.number is not None:
+        yield data.number
+    elif other.by == "ref":
+        yield from (ref.value for ref in data.refs or () if ref.system == other.system)
+
+
+def key_or_none(kind: Any, entity: str, system: str, ident: str) -> str | None:
+    try:
+        return case_key(kind, entity, system, ident)
+    except CaseKeyError:
+        return None
 
 
 def home_of(case: Case) -> str | None:

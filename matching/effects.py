@@ -20,7 +20,7 @@ from canonical.events import AllocationKind, Event
 from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, kind_of, natural_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
-from matching.aliases import LINKED, alias_of, home_of
+from matching.aliases import LINKED, alias_of, home_of, other_names
 from matching.case import ALLOCATION, Case, content
 from matching.matches import MADE, MONEY_IN, choices_among
 from matching.policy import Policy
@@ -62,6 +62,8 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
                 _name(told, case.key, part, fact)
         elif fact.type == MADE:
             chosen.append(fact)
+        if policy.identity:
+            _name_others(told, case.key, fact, policy)
     facts = case.facts() if told or chosen else []
     choices = _name_chosen(told, case.key, chosen, facts) if chosen else {}
     if not told:
@@ -77,6 +79,15 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
     for fact, part in _taken_back_elsewhere(facts, policy):
         _add(told, case.key, part, fact)
     return [told[identity] for identity in sorted(told)]
+
+
+def _name_others(told: dict[tuple[str, str, str], Effect], home: str, fact: Any, policy: Policy) -> None:
+    """Unlike other effects these hold when the document is void: what comes under its other names is still about it."""
+    for key in other_names(fact, policy):
+        _name(told, home, Part(key, "alias", 1, None), fact)
+        if key != home:
+            identity = (key, "alias", fact.data.document_id)
+            told[identity] = msgspec.structs.replace(told[identity], amount_minor=1)
 
 
 def _name_chosen(told: dict[tuple[str, str, str], Effect], home: str, chosen: list[Any], facts: Sequence[Any]) -> Mapping[str, Any]:  # fmt: skip
@@ -102,6 +113,8 @@ def _of_choice(choice: Any, payment: Any) -> Iterable[Part]:
 
 def names_others(event: Any, policy: Policy) -> bool:
     if event.type == MADE:
+        return True
+    if policy.identity and any(other_names(event, policy)):
         return True
     parts = PARTS.get(event.type)
     return parts is not None and any(part.target != event.correlationid for part in parts(event, policy))

@@ -54,7 +54,7 @@ ControlName = Literal[
 
 
 # What cannot change with a version: it is read before a case is known, or for many cases at once.
-FOR_ALL_TIME = frozenset(("feeds", "limits", "identification", "version"))
+FOR_ALL_TIME = frozenset(("feeds", "limits", "identification", "identity", "version"))
 
 
 class PolicyError(ValueError):
@@ -110,6 +110,19 @@ class Feed(Section):
 
     sources: tuple[str, ...]
     heartbeat_s: Seconds
+
+
+class OtherName(Section):
+    """Another system keys its records of a document by the document's id, its number, or what a ref to that system says."""
+
+    system: str
+    by: Literal["id", "number", "ref"]
+
+
+class EntityIdentity(Section):
+    order: tuple[OtherName, ...] = ()
+    invoice: tuple[OtherName, ...] = ()
+    credit: tuple[OtherName, ...] = ()
 
 
 BookedIn = Literal["document", "summary", "none"]
@@ -197,6 +210,7 @@ class Policy(Section):
     grace: Grace
     cutoff: Cutoff
     ledgers: dict[str, LedgerTerms]
+    identity: dict[str, EntityIdentity]
     cutover: Cutover
     accounts: Accounts
     systems_of_record: dict[str, tuple[str, ...]]

@@ -25,7 +25,7 @@ from canonical.events import EARLIEST, Event
 from canonical.records import Record
 from canonical.records import encode as encode_event
 from canonical.structs import RecordError, admit, decode
-from matching.aliases import LINKED, sent_on
+from matching.aliases import LINKED, other_names, sent_on
 from matching.case import Case
 from matching.effects import as_event, effects, names_others
 from matching.identify import Book, Item, Match, Receipt, identify_all
@@ -83,7 +83,7 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
     runs.names_others = runs.names_others or names_others(event, policy)
-    runs.links = runs.links or event.type == LINKED
+    runs.links = runs.links or event.type == LINKED or (bool(policy.identity) and any(other_names(event, policy)))
     runs.asks = runs.asks or (event.type in MONEY_IN and event.correlationid.startswith(("receipt:", "summary:")))
     return event.time
 

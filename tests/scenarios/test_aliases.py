@@ -4,7 +4,9 @@
 """
 
 import random
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,9 @@ from matching.aliases import home_of, sent_on
 from matching.case import Case
 from matching.effects import as_event, effects
 from matching.judge import judge
-from matching.policy import load
+from matching.policy import Policy, load
+from matching.verdict import decode
+from streams.batch import reconcile
 from tests.scenarios.books import (  # fmt: skip
     INVOICE,
     ORDER,
@@ -26,8 +30,10 @@ from tests.scenarios.books import (  # fmt: skip
     payment,
     posting,
     quote,
+    reversal,
     subscription,
     tell,
+    void,
 )
 
 UNDER_BILLING = "order:acme-us:billing:sub_1"
@@ -39,7 +45,7 @@ def linked(case: str, alias: str, document: str = "link_1", at: str = "2m") -> E
     return tell("case.linked", document, at, case=case, system="ipaas", alias=alias)
 
 
-def cases_of(*facts: Event) -> dict[str, Case]:
+def cases_of(*facts: Event, policy: Policy = POLICY) -> dict[str, Case]:
     """As a stream settles them: effects are told and facts sent on until nothing is left to tell."""
     cases: dict[str, Case] = {}
     waiting = list(facts)
@@ -49,7 +55,7 @@ def cases_of(*facts: Event) -> dict[str, Case]:
         told = [
             structs.decode(as_event(case.key, effect, 1).model_dump_json(exclude_unset=True).encode())
             for case in cases.values()
-            for effect in effects(case, POLICY)
+            for effect in effects(case, policy)
         ]
         sent = [structs.decode(record.value) for case in cases.values() for record in sent_on(case)]
         waiting = [fact for fact in (*told, *sent) if _is_new(cases, fact)]
@@ -172,6 +178,45 @@ def test_what_a_stub_meant_for_others_is_told_by_its_home_alone() -> None:
     told = [fact.data for fact in cases[INVOICE].facts() if fact.type == "allocation.set"]
     amounts = {data.home: data.amount_minor for data in told}  # type: ignore[attr-defined]
     assert amounts == {"credit:acme-us:erp:7": 0, "credit:acme-us:billing:CN-1": 4_000}
+
+
+BY_NUMBER = load('[identity.acme-us]\ninvoice = [{ system = "erp", by = "number" }]')
+BY_REF = load('[identity.default]\ninvoice = [{ system = "erp", by = "ref" }]')
+BY_ID_ELSEWHERE = load('[identity.default]\ninvoice = [{ system = "erp", by = "id" }]\n[identity.acme-us]')
+UNDER_NUMBER = "invoice:acme-us:erp:INV-1"
+NAMED = {"refs": [{"kind": "invoice", "system": "erp", "value": "90001"}]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "key", "stated", "expected"),
+    [
+        (BY_NUMBER, UNDER_NUMBER, {}, ("ok", "")),
+        (BY_REF, UNDER_ERP, NAMED, ("ok", "")),
+        (BY_REF, UNDER_NUMBER, NAMED, ("break", "missing_posting")),
+        (BY_NUMBER, UNDER_NUMBER, {"number": "INV-2"}, ("break", "missing_posting")),
+        (BY_ID_ELSEWHERE, "invoice:acme-us:erp:in_1", {}, ("break", "missing_posting")),
+        (POLICY, UNDER_NUMBER, {}, ("break", "missing_posting")),
+    ],
+)
+def test_policy_says_by_which_name_the_ledger_knows_an_invoice(
+    policy: Policy, key: str, stated: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    facts = (invoice("100.00", **stated), posting("100.00", case=key), payment("100.00"), applied("100.00"))
+    cases = cases_of(*facts, policy=policy)
+    assert outcome(cases, INVOICE) == expected
+    assert outcome(cases, key)[0] == expected[0], "an orphan where it is not brought home, and none where it is"
+    lines = [msgspec.json.encode(fact) for fact in facts]
+    in_files = {
+        verdict.correlation_id: verdict.outcome for verdict in map(decode, reconcile(lines, policy, after("40d")))
+    }
+    assert (in_files[INVOICE], in_files[key]) == (expected[0], expected[0]), "files say otherwise than the stream"
+
+
+def test_a_void_document_keeps_what_came_under_its_other_name() -> None:
+    booked, taken_back = posting("100.00", case=UNDER_NUMBER), reversal("100.00", "1d+5m", case=UNDER_NUMBER)
+    cases = cases_of(invoice("100.00"), booked, void("1d"), taken_back, policy=BY_NUMBER)
+    assert outcome(cases, INVOICE) == ("ok", "")
+    assert outcome(cases, UNDER_NUMBER) == ("ok", "")
 
 
 @given(order=st.randoms(use_true_random=False))
