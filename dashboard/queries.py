@@ -365,7 +365,8 @@ SELECT
     t.known_until AS known_until, t.signed_at AS signed_at, t.signed_by AS signed_by, t.reviewed_by AS reviewed_by, t.signed_state AS signed_state,
     t.signed_known_until AS signed_known_until, t.signed_policy AS signed_policy, t.signed_code AS signed_code, t.signed_digest AS signed_digest,
     t.signed_comment AS signed_comment, t.signed_case AS signed_case, t.not_kept AS not_kept, t.starts AS starts, t.ends AS ends,
-    b.lines AS lines, b.post_close AS post_close, b.missing AS missing
+    b.lines AS lines, b.post_close AS post_close, b.missing + length(lacking) AS missing,
+    JSONExtract(t.raw, 'missing', 'Array(String)') AS lacking
 FROM tie_outs AS t FINAL
 LEFT JOIN
 (

@@ -51,5 +51,13 @@ class TieOutStore(ReplayStore):
         query = "SELECT topic, partition, next_offset FROM positions FINAL ORDER BY topic, partition"
         return [(topic, partition, offset) for topic, partition, offset in self._scan(query)]
 
+    def open_letters(self) -> dict[str, int]:
+        """Records by source that were refused for what can be mended, and of which nobody has decided what becomes of them."""
+        query = (
+            "SELECT source, count() FROM dead_letter_states WHERE state IN ('open', 'replayed') AND class != 'policy' "
+            "GROUP BY source ORDER BY source"
+        )
+        return dict(self._scan(query))
+
     def write_tie_out(self, row: TieOutRow) -> None:
         self._write("tie_outs", _one(row, made_at="DateTime64(6, 'UTC')"))

@@ -37,7 +37,7 @@ class CannotTieOut(Exception):
 class Facts(NamedTuple):
     """`cases` may be read once. `ledgers`: base currency by ledger, of the entity; `read`: how far the log was, if known.
 
-    `latest`: the latest event's time of what comes from files.
+    `latest`: the latest event's time of what comes from files. `missing`: what is known not to be among the facts.
     """
 
     ledgers: dict[str, str]
@@ -45,6 +45,7 @@ class Facts(NamedTuple):
     cases: Iterator[tuple[str, list[Event]]]
     read: list[tuple[str, int, int]]
     latest: datetime = EARLIEST
+    missing: tuple[str, ...] = ()
 
 
 class Done(NamedTuple):
@@ -64,12 +65,14 @@ def from_lines(
 ) -> Facts:
     """Facts of canonical events in files; `folder` takes what does not fit in memory."""
     runs, postings, kept, latest = Runs(folder), Counter[tuple[str, str]](), list[Event](), EARLIEST
+    refused = 0
     for line in lines:
         record = line.strip().replace(b"\n", b" ")
         try:
             event: Any = admit(record)
         except RecordError as error:
             on_dead_letter(DeadLetter("mapping", str(error)))
+            refused += 1
             continue
         runs.add(event.correlationid.encode(), record)
         latest = max(latest, event.time)
@@ -82,14 +85,19 @@ def from_lines(
         (key.decode(), [decode(record) for _, record in keyed])
         for key, keyed in groupby(runs.merged(), key=itemgetter(0))
     )
-    return Facts(_ledgers(postings), kept, cases, [], latest)
+    missing = (f"{refused} lines were no canonical events",) if refused else ()
+    return Facts(_ledgers(postings), kept, cases, [], latest, missing)
 
 
 def from_store(store: TieOutStore, entity: str) -> Facts:
     ledgers = _ledgers(store.ledgers(entity))
     kept = [decode(raw) for raw in store.of_types(_KEPT, entity)]
     cases = ((key, [decode(raw) for raw in found]) for key, found in store.cases())
-    return Facts(ledgers, kept, cases, store.read_positions())
+    letters = store.open_letters().items()
+    missing = tuple(
+        f"{count} dead letters of {source} are open: what they say is not in the books" for source, count in letters
+    )
+    return Facts(ledgers, kept, cases, store.read_positions(), missing=missing)
 
 
 def _ledgers(postings: Mapping[tuple[str, str], int]) -> dict[str, str]:
@@ -108,7 +116,7 @@ def tie_out(facts: Facts, basis: Basis, policy: Policy) -> Done:
     bridge = Bridge(basis, facts.ledgers[ledger], policy, reports)
     for key, found in facts.cases:
         bridge.add(key, found)
-    made = bridge.result()
+    made = bridge.result(facts.missing)
     return Done(made, close, restated(made, close) if close is not None else [])
 
 

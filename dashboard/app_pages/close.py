@@ -83,6 +83,9 @@ def draw(known: Known) -> None:
 def draw_period(known: Known, chosen: Row) -> None:
     base = chosen["base_currency"]
     show(header(chosen))
+    if chosen["lacking"]:
+        lacking = join(fill("<p>{}</p>", each) for each in chosen["lacking"])
+        show(panel("Missing from the books", fill('<div class="conflicts missing">{}</div>', lacking)))
     show(balances_panel(known, base))
     if known.post_close:
         show(post_close_panel(known.post_close, chosen))

@@ -112,6 +112,7 @@ class TieOut(NamedTuple):
     state: State
     balances: tuple[Balance, ...]
     not_kept: tuple[Position, ...]
+    missing: tuple[str, ...] = ()
 
 
 class Home(NamedTuple):
@@ -162,15 +163,16 @@ class Bridge:
             else:
                 self._open[home] += found
 
-    def result(self) -> TieOut:
+    def result(self, missing: tuple[str, ...] = ()) -> TieOut:
+        """`missing`: what is known not to be among the facts."""
         for found in _paired({home: [self._at_its_rate(entry) for entry in kept] for home, kept in self._open.items()}):
             self._balances[found[0].position].take(found)
         balances = tuple(self._balances[position].result(self._accounts) for position in SIGNS)
         kept = tuple(balance for balance in balances if balance.is_kept)
-        states = {balance.state for balance in kept}
+        states = {balance.state for balance in kept} | ({"incomplete"} if missing else set())
         state: State = "incomplete" if "incomplete" in states else "explained" if "explained" in states else "tied_out"
         not_kept = tuple(balance.position for balance in balances if not balance.is_kept)
-        return TieOut(self.basis, self.base_currency, state, kept, not_kept)
+        return TieOut(self.basis, self.base_currency, state, kept, not_kept, missing)
 
     def _at_its_rate(self, entry: Entry) -> Entry:
         invoice = self._rates.get(entry.rate_of) if entry.rate_of else None

@@ -38,6 +38,7 @@ def as_record(made: TieOut, close: Any = None, restated: Sequence[Line] = ()) ->
         "base_currency": made.base_currency,
         "state": made.state,
         "not_kept": list(made.not_kept),
+        "missing": list(made.missing),
         "close": None if close is None else _close(close),
         "restated": [_line(line) for line in restated],
         "balances": [_balance(balance) for balance in made.balances],
@@ -99,6 +100,8 @@ def text_lines(
         yield f"signed by {close.data.actor}{checked} on {format_time(close.time)}"
     for line in restated:
         yield f"restated: {line.position} {_major(line.amount_minor, made.base_currency)} {made.base_currency}: {line.reason}"
+    for lacking in made.missing:
+        yield f"missing: {lacking}"
     for balance in made.balances:
         yield ""
         yield from _balance_lines(balance, made.base_currency, currency)

@@ -500,6 +500,7 @@ def test_a_close_shows_its_differences_by_name_and_links_to_their_cases(
     shown(visit.page, "Grace Hopper")
     receivables = visit.page.locator(".panel", has=visit.page.get_by_role("heading", name="Receivables"))
     bridge = receivables.get_by_role("table", name="Bridge")
+    expect(bridge.locator("tbody tr")).to_have_count(6, timeout=PATIENCE_MS)
     rows = [row.split("\t") for row in bridge.locator("tbody tr").all_inner_texts()]
     assert [(row[0], row[1].removesuffix("USD").strip()) for row in rows] == [
         ("Documents", "150.00"), ("Not posted", "−50.00"), ("No document", "20.00"), ("Amount differs", "−10.00"),

@@ -84,7 +84,7 @@ def test_every_example_of_the_page_does_what_it_says(folder: Path) -> None:
         for command, said in examples():
             if command.split()[1] in LONG_RUNNING:
                 started.append(start_and_see(command, said, folder, env))
-            elif command.startswith("tieout dlq list"):
+            elif command.startswith(("tieout dlq list", "tieout tie-out --entity")):
                 ask_until(command, said, folder, env)
             else:
                 run_and_see(command, said, folder, env)

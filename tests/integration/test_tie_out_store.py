@@ -13,10 +13,10 @@ from matching.tieout.basis import Basis, period_of
 from matching.tieout.close import Signature, sign
 from matching.tieout.report import digest
 from sinks.client import Store
-from sinks.rows import FactBatch
+from sinks.rows import DeadLetterRow, FactBatch
 from sinks.tieouts import TieOutStore
 from streams.tie_outs import CannotTieOut, Done, from_lines, from_store, store_row, tie_out
-from tests.scenarios.books import after, invoice, posting
+from tests.scenarios.books import START, after, invoice, posting
 from tests.scenarios.test_tie_out import reported
 
 MARCH = Basis("acme-us", "", period_of("2026-03"))
@@ -147,3 +147,11 @@ def test_two_ledgers_need_a_choice(kept: TieOutStore) -> None:
     with pytest.raises(CannotTieOut, match="several ledgers, say which one with --ledger: ifrs, main"):
         done(kept)
     assert done(kept, MARCH._replace(ledger="ifrs")).made.balances[0].ledger_minor == 10000
+
+
+def test_what_was_refused_and_is_open_makes_the_books_incomplete(kept: TieOutStore) -> None:
+    letter = DeadLetterRow("raw.erp", 0, 7, START, "mapping", "a field is missing", "map", "erp", "", b"k", "[]", b"{}")
+    kept.write_dead_letters([letter, letter._replace(offset=8, failure_class="policy", reason="a draft")])
+    made = done(kept).made
+    assert made.missing == ("1 dead letters of erp are open: what they say is not in the books",)
+    assert made.state == "incomplete"

@@ -505,3 +505,58 @@ def test_a_cent_that_is_let_pass_a_thousand_times_is_named(tmp_path: Path) -> No
         ("acme", 90, 89, "tolerance_cap")
     ]
     assert tieout("policy", "tolerated", events).stdout == b"", "without a tolerance nothing is let pass"
+
+# --- tie-out, close, parallel-run -----------------------------------------------------------------------------------
+
+
+def test_tie_out_names_the_difference_and_exits_1_where_no_balance_was_reported(books: Path) -> None:
+    done = tieout("tie-out", books, "--entity", "acme", "--period", "2026-01")
+    said = done.stdout.decode()
+    assert done.returncode == 1
+    assert "amount differs  -10.00  INV-2, posting J-INV-2" in said
+    assert "missing: account receivable: the ledger reported no balance as of 2026-01-31" in said
+
+
+def test_tie_out_as_json_is_the_record_that_is_written(books: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tie-out.json"
+    done = tieout("tie-out", books, "--entity", "acme", "--period", "2026-01", "--json", "-o", out)
+    record = json.loads(done.stdout)
+    assert record == json.loads(out.read_bytes())
+    (receivable, _) = record["balances"]
+    assert (receivable["documents_minor"], receivable["ledger_minor"]) == (24000, 23000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--entity", "acme", "--period", "2026"), "'2026' is no period"),
+        (("--entity", "nobody", "--period", "2026-01"), "there are no postings of entity nobody"),
+        (("--entity", "acme", "--period", "2026-01", "--ledger", "ifrs"), "has no ledger ifrs; known are main"),
+        (("--entity", "acme", "--period", "2026-01", "--as-of", "soon"), "is no RFC 3339 time"),
+    ],
+)
+def test_tie_out_says_in_one_sentence_what_cannot_be_tied_out(
+    books: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in refusal(tieout("tie-out", books, *arguments))
+
+
+def test_a_close_is_signed_by_two_people_and_not_silently_incomplete(books: Path, tmp_path: Path) -> None:
+    ask = ("close", "sign", books, "--entity", "acme", "--period", "2026-01", "--actor", "ada")
+    assert "cannot both prepare and check" in refusal(tieout(*ask, "--reviewer", "ada"))
+    assert "say with --comment why" in refusal(tieout(*ask, "--reviewer", "bob"))
+    close = tmp_path / "close.jsonl"
+    done = tieout(*ask, "--reviewer", "bob", "--comment", "no trial balance yet", "-o", close)
+    assert done.returncode == 0, done.stderr
+    said = tieout("tie-out", books, close, "--entity", "acme", "--period", "2026-01").stdout.decode()
+    assert "signed by ada, checked by bob on" in said
+    assert "after the close was signed" not in said
+
+
+def test_parallel_run_tells_what_the_new_ledger_lacks_and_exits_1(books: Path, tmp_path: Path) -> None:
+    out = tmp_path / "differences.jsonl"
+    done = tieout("parallel-run", books, "--ledgers", "main,s4", "--as-of", "2026-06-30T00:00:00Z", "-o", out)
+    assert done.returncode == 1
+    assert "missing_in_new: 2, policy allows 0" in done.stdout.decode()
+    assert [json.loads(line)["kind"] for line in out.read_bytes().splitlines()] == ["missing_in_new"] * 2
+    assert "name two" in refusal(tieout("parallel-run", books, "--ledgers", "main"))
