@@ -506,6 +506,7 @@ def test_a_cent_that_is_let_pass_a_thousand_times_is_named(tmp_path: Path) -> No
     ]
     assert tieout("policy", "tolerated", events).stdout == b"", "without a tolerance nothing is let pass"
 
+
 # --- tie-out, close, parallel-run -----------------------------------------------------------------------------------
 
 
