@@ -144,7 +144,8 @@ def _of_break(found: Break, verdict: Verdict, origins: Origins) -> Iterator[Rule
     if owner.value == found.owner:
         yield owner
     yield origins.rule(f"severity {found.severity}", ("severity", found.class_))
-    yield from (origins.rule("tolerated", path) for path in TOLERATED.get(found.class_, ()))
+    for table, key in TOLERATED.get(found.class_, ()):
+        yield origins.rule("tolerated", (table, "entities", verdict.entity, key), (table, key))
     if found.class_ in _CLASS_OF_LEG and _CLASS_OF_LEG[found.class_] in _EXPECTED:
         yield _expected(_CLASS_OF_LEG[found.class_], split_key(verdict.correlation_id)[2], origins)
     if owner.value != found.owner:

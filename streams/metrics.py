@@ -93,6 +93,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("tieout_record_to_durable_seconds", "histogram", (), "seconds", "From the append of a flush's oldest record to its commit, once a flush: every other record of it took less.", DURABLE_BUCKETS),
     Metric("tieout_cache_cases", "gauge", (), "cases", "Cases held in memory."),
     Metric("tieout_cache_evictions_total", "counter", (), "cases", "Clean cases dropped from memory."),
+    Metric("tieout_policy_rejudged_total", "counter", (), "cases", "Open cases judged again because another policy than the worker's had judged them."),
     Metric("tieout_deadlines_fired_total", "counter", (), "cases", "Cases judged again because a deadline passed."),
     Metric("tieout_epoch", "gauge", ("partition",), "epoch", "The epoch under which the worker owns a partition."),
     Metric("tieout_feed_behind_seconds", "gauge", ("feed",), "seconds", "How far what hops await (`billing`, `erp`, `payments`: policy's feeds) is from being complete up to now."),
@@ -283,6 +284,11 @@ def record_to_durable(latency_s: float) -> None:
 def cache(cases: int, evicted: int = 0) -> None:
     _of["tieout_cache_cases"].set(cases)
     _of["tieout_cache_evictions_total"].inc(evicted)
+
+
+def rejudged(count: int) -> None:
+    """By a new policy."""
+    _of["tieout_policy_rejudged_total"].inc(count)
 
 
 def deadlines_fired(count: int) -> None:

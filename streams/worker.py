@@ -336,6 +336,14 @@ class Worker:
         if not keys and not partition.is_of_policy and self.positions.behind() <= self.settings.backlog_records:
             keys = await self._patiently("judged_otherwise", partition.number, self.policy.hash, most)
             partition.is_of_policy = not keys
+            metrics.rejudged(len(keys))
+            if keys:
+                log.info(
+                    "partition %s: %s open cases are judged again by policy %s",
+                    partition.number,
+                    len(keys),
+                    self.policy.hash,
+                )
         return keys
 
     async def _proven(self, partition: Partition, source: str, most: int) -> list[str]:

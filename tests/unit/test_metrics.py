@@ -95,6 +95,7 @@ def test_what_the_worker_reports_is_what_prometheus_reads(page: str) -> None:
     metrics.record_to_durable(-0.5)
     metrics.cache(cases=2, evicted=1)
     metrics.deadlines_fired(4)
+    metrics.rejudged(6)
     metrics.store_retry()
     metrics.limit_hit("facts_a_case", 2)
     with metrics.flush_timer():
@@ -113,6 +114,7 @@ def test_what_the_worker_reports_is_what_prometheus_reads(page: str) -> None:
     assert value(page, "tieout_cache_cases") == 2
     assert grown("tieout_cache_evictions_total") == 1
     assert grown("tieout_deadlines_fired_total") == 4
+    assert grown("tieout_policy_rejudged_total") == 6
     assert grown("tieout_store_retries_total") == 1
     assert grown("tieout_limit_hits_total", limit="facts_a_case") == 2
     assert grown("tieout_flush_seconds_count") == 1
