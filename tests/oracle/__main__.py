@@ -26,6 +26,7 @@ from company.malformed import digest
 from matching.judge import judge
 from matching.verdict import Verdict
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, Ledger, lived
+from tests.simulation.test_company_ledger import WIDER
 from tests.simulation.test_company_money import CARDS
 from tests.simulation.test_company_truth import TURMOIL
 
@@ -35,7 +36,7 @@ CASES_PER_COMPANY = 50_000
 DAYS = 60
 # Of which cases the rules of a file speak.
 _ABOUT = {
-    "verdicts.sql": re.compile("(invoice|order):"),
+    "verdicts.sql": re.compile("(invoice|order):|summary:[^:]*:erp:|index:[^:]*:intercompany:"),
     "money.sql": re.compile("(receipt|payout):|(summary|index):[^:]*:bank:"),
 }
 
@@ -79,7 +80,8 @@ class Oracle:
     def opinions(self, as_of: datetime) -> Iterator[tuple[str, Opinion]]:
         for statement in self._questions:
             self._store.query(statement.replace("{as_of:Int64}", str(micros(as_of))))
-        asked = "SELECT key, facts, outcome, classes, exposure_minor, hops, failure FROM verdicts"
+        shown = "SELECT key, facts, outcome, classes, exposure_minor, hops, failure FROM"
+        asked = " UNION ALL ".join(f"{shown} {name}" for name in ("verdicts", "shared") if name in self._tables)
         rows = str(
             self._store.query(f"{asked} SETTINGS output_format_json_quote_64bit_integers = 0", "JSONCompactEachRow")
         )
@@ -118,6 +120,7 @@ class Comparison:
             while record is not None and record[0] <= as_of:
                 ledger.take(record[1])
                 record = next(waiting, None)
+            ledger.tell()
             self._compare(oracle, ledger, as_of, f"seed {seed}, {as_of:%Y-%m-%d}")
 
     def _compare(self, oracle: Oracle, ledger: Ledger, as_of: datetime, where: str) -> None:
@@ -150,6 +153,9 @@ def _arguments() -> Any:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first company")
     parser.add_argument("--turmoil", action="store_true", help="everything goes wrong, often")
     parser.add_argument("--money", action="store_true", help="a company that charges cards, compared with money.sql")
+    parser.add_argument(
+        "--ledger", action="store_true", help="batches, revenue over time, exchange gains and the group"
+    )
     parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
@@ -157,7 +163,7 @@ def _arguments() -> Any:
 def main() -> int:
     arguments = _arguments()
     rules = "money.sql" if arguments.money else "verdicts.sql"
-    faults = CARDS if arguments.money else TURMOIL if arguments.turmoil else None
+    faults = CARDS if arguments.money else WIDER if arguments.ledger else TURMOIL if arguments.turmoil else None
     oracle, comparison = Oracle(arguments.sql or SQL.with_name(rules)), Comparison(_ABOUT[rules])
     seed, left = arguments.seed, arguments.cases
     while left > 0:

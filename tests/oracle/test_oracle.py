@@ -27,6 +27,12 @@ MISTAKES_OF_MONEY = {
     "the bank has two days": ("greatest(arrived_at, paid_at) + days(1)", "greatest(arrived_at, paid_at) + days(300)"),
     "lines of a statement do not count": ("abs(listed_minor - moved_minor)", "abs(moved_minor)"),
 }  # fmt: skip
+MISTAKES_OF_LEDGER = {
+    "a batch is booked whole or not at all": ("booked_minor = 0, 'missing_posting'", "true, 'missing_posting'"),
+    "what a pair has told once is enough": ("if(companies < 2, days(1), minutes(15))", "days(400)"),
+    "revenue includes its tax": ("total_minor - coalesce(tax_minor, 0) AS net_of_tax", "total_minor AS net_of_tax"),
+    "a gain is whatever is stated": ("AND wrong_gain.3 != 0 AND", "AND wrong_gain.3 < 0 AND"),
+}
 
 
 def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -38,8 +44,13 @@ def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
-    [("--cases", "20000"), ("--cases", "3000", "--turmoil"), ("--cases", "10000", "--money")],
-    ids=["business", "turmoil", "money"],
+    [
+        ("--cases", "20000"),
+        ("--cases", "3000", "--turmoil"),
+        ("--cases", "10000", "--money"),
+        ("--cases", "3000", "--ledger"),
+    ],
+    ids=["business", "turmoil", "money", "ledger"],
 )
 def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
     done = compare(*arguments)
@@ -48,10 +59,11 @@ def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", (*MISTAKES, *MISTAKES_OF_MONEY))
+@pytest.mark.parametrize("name", (*MISTAKES, *MISTAKES_OF_MONEY, *MISTAKES_OF_LEDGER))
 def test_the_comparison_finds_a_rule_that_is_wrong(name: str, tmp_path: Path) -> None:
-    right, wrong = (MISTAKES | MISTAKES_OF_MONEY)[name]
-    rules, company = ("verdicts.sql", "--turmoil") if name in MISTAKES else ("money.sql", "--money")
+    right, wrong = (MISTAKES | MISTAKES_OF_MONEY | MISTAKES_OF_LEDGER)[name]
+    rules = "money.sql" if name in MISTAKES_OF_MONEY else "verdicts.sql"
+    company = "--money" if name in MISTAKES_OF_MONEY else "--ledger" if name in MISTAKES_OF_LEDGER else "--turmoil"
     sql = oracle.SQL.with_name(rules).read_text(encoding="utf-8")
     assert sql.count(right) >= 1, right
     changed = tmp_path / rules

@@ -42,7 +42,10 @@ FROM (
                 direction Nullable(String), base_currency Nullable(String), base_total_minor Nullable(Int64), rate Nullable(String),
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
                 from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
-                replaces Nullable(String),
+                replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
+                from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64),
+                period Tuple(start Nullable(String), end Nullable(String)),
+                bills Array(Tuple(due_on String, total_minor Int64, period Tuple(start Nullable(String), end Nullable(String)))),
                 customer Tuple(sold_to String, bill_to String, payer String),
                 refs Array(Tuple(kind String, value String)),
                 lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64))),
@@ -74,7 +77,9 @@ SELECT
     groupArrayIf(tuple(at, booked_at, data), type = 'cash.applied') AS applied,
     arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, data), type = 'delivery.failed')) AS refused,
     groupArrayIf(tuple(at, data), type = 'delivery.succeeded') AS delivered,
-    groupArrayIf(tuple(booked_at, data), type = 'subscription.activated') AS activated
+    groupArrayIf(tuple(booked_at, data), type = 'subscription.activated') AS activated,
+    groupArrayIf(tuple(booked_at, data), type = 'revenue_schedule.set') AS schedules,
+    groupArrayIf(tuple(booked_at, data), type = 'revenue.recognised') AS revenues
 FROM facts GROUP BY key;
 
 -- The document that stands, and which others stand beside it.
@@ -201,7 +206,7 @@ SELECT
         arrayFold((since, u) -> if(since - u.2 <= minutes(15), least(since, u.1), since), edited, toInt64(standing[1].booked_at))) AS posted_at,
     arrayMax(arrayMap(r -> r.2, reversals)) AS reversed_at,
     greatest(issued_at, if(isNull(posted_at) AND is_booked, reversed_at, 0)) AS posting_from,
-    multiIf(NOT has_document OR kind != 'invoice', '', isNull(posted_at) AND total_minor = 0, 'not_expected',
+    multiIf(NOT has_document OR kind != 'invoice', '', isNull(posted_at) AND (total_minor = 0 OR isNotNull(document.data.summary_key)), 'not_expected',
         leg(now, posting_from + minutes(15), posting_from + days(1), posted_at, posted_at > issued_at + minutes(15))) AS posting,
     -- payment: due at the end of the due date, in calendar days
     end_of_day(coalesce(toDate32(document.data.due_date), toDate32(fromUnixTimestamp64Micro(document.at, 'UTC')) + 30)) AS due_at,
@@ -258,6 +263,29 @@ SELECT
         base_currency = currency, size(toInt64(base_tax_minor - rounded(tax_above, rate_below))),
         size(toInt64(rounded((toInt256(base_tax_minor) - rounded(tax_above, rate_below)) * total_minor * rate_below, base_above)))) AS tax_exposure,
     size(toInt64(rounded((toInt256(coalesce(base_minor, 0)) - base_total_minor) * total_minor * rate_below, if(base_above = 0, toInt256(1), base_above)))) AS fx_exposure,
+    -- an application that says what its money was worth states as gain what that is more than its amount at the document's rate
+    arrayFilter(a -> isNotNull(a.data.from_base_minor), applied) AS worth,
+    arrayMap(a -> tuple(way * (toInt256(assumeNotNull(a.data.from_base_minor)) * rate_below - toInt256(assumeNotNull(a.data.amount_minor)) * rate_above) AS gain_above,
+        toInt256(coalesce(a.data.realised_fx_minor, 0)) AS stated, toInt256(assumeNotNull(a.data.amount_minor)) * rate_above AS at_rate), worth) AS gains,
+    arrayFirst(g -> NOT (abs(g.stated * rate_below - g.gain_above) * 2 * digits <= rate_below * 2 * digits + abs(g.at_rate)), gains) AS wrong_gain,
+    length(gains) > 0 AND wrong_gain.3 != 0 AND cause = 'agrees' AS is_gain_wrong,
+    size(toInt64(rounded((wrong_gain.2 - rounded(wrong_gain.1, rate_below)) * rate_below, rate_above))) AS gain_exposure,
+    -- revenue: scheduled as the net, recognised by the tenth of the month after
+    toInt64(arraySum(arrayMap(s -> arraySum(arrayMap(b -> b.total_minor, s.data.bills)), schedules))) AS scheduled_minor,
+    total_minor - coalesce(tax_minor, 0) AS net_of_tax,
+    notEmpty(schedules) AND scheduled_minor != net_of_tax AS is_misscheduled,
+    arraySort(arrayDistinct(arrayConcat(
+        arrayFlatten(arrayMap(s -> arrayMap(b -> toStartOfMonth(toDate32(b.period.end)), s.data.bills), schedules)),
+        arrayMap(r -> toStartOfMonth(toDate32(r.data.period.end)), revenues)))) AS months,
+    arrayMap(m -> tuple(m AS month,
+        toInt64(arraySum(arrayMap(s -> arraySum(arrayMap(b -> if(toStartOfMonth(toDate32(b.period.end)) <= m, b.total_minor, 0), s.data.bills)), schedules))) AS due,
+        toInt64(arraySum(arrayMap(r -> if(toStartOfMonth(toDate32(r.data.period.end)) <= m, assumeNotNull(r.data.amount_minor), 0), revenues))) AS done), months) AS course,
+    toInt64(arraySum(arrayMap(r -> assumeNotNull(r.data.amount_minor), revenues))) AS recognised_minor,
+    arrayFilter(c -> c.3 < c.2 AND recognised_minor < c.2, course) AS unrecognised,
+    if(empty(unrecognised), 0, end_of_day(toLastDayOfMonth(toDate32(unrecognised[1].1))) + days(10)) AS recognised_by,
+    notEmpty(schedules) AND NOT is_misscheduled AND notEmpty(unrecognised) AND now >= recognised_by AS is_unrecognised,
+    has_document AND ((is_misscheduled AND now < document.booked_at + minutes(15)) OR (NOT is_misscheduled AND notEmpty(schedules) AND notEmpty(unrecognised))
+        OR (empty(schedules) AND notEmpty(revenues))) AS revenue_waits,
     greatest(0, needed_minor - applied_minor) AS unapplied_minor,
     arrayFilter(b -> b.1 != '', [
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
@@ -265,6 +293,9 @@ SELECT
         broken(tax_exposure != 0, 'tax', tax_exposure),
         broken(has_document AND cause = 'currency', 'currency', stated_minor),
         broken(has_document AND cause = 'fx', 'fx', fx_exposure),
+        broken(has_document AND is_gain_wrong, 'fx', gain_exposure),
+        broken(has_document AND is_misscheduled AND now >= document.booked_at + minutes(15), 'revenue_schedule', size(scheduled_minor - net_of_tax)),
+        broken(has_document AND is_unrecognised, 'revenue_schedule', unrecognised[1].2 - unrecognised[1].3),
         broken(has_document AND notEmpty(names) AND is_anothers, 'customer', stated_minor),
         broken(strangers > 0, 'entity', stated_minor),
         broken(posting = 'missing', 'missing_posting', total_minor),
@@ -296,7 +327,7 @@ SELECT
     hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
     multiIf(
         notEmpty(found), 'break',
-        is_open, 'pending',
+        is_open OR revenue_waits, 'pending',
         kind = 'order', if(has_document, 'ok', 'pending'),
         -- its document, or what could have one, has not come; or the ledger has yet to follow a void
         NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied), 'pending',
@@ -309,4 +340,35 @@ SELECT
     multiIf(
         posting IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'erp', unmended)[-1].data.failure,
         subscription IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'billing', unmended)[-1].data.failure, NULL) AS failure
-FROM breaks;
+FROM breaks
+WHERE kind NOT IN ('summary', 'index');
+
+-- Cases of what others tell: a batch of the documents that name it and its journal, a pair of companies.
+CREATE TABLE shared ENGINE = Memory AS
+WITH {as_of:Int64} AS now
+SELECT
+    key, facts, map() AS hops,
+    multiIf(kind = 'pair', 'intercompany', booked_minor = 0, 'missing_posting', 'summary_split') AS class,
+    if(kind = 'pair', if(companies < 2, days(1), minutes(15)), if(booked_minor = 0 OR booked_minor > told_minor, days(1), minutes(15))) AS leeway,
+    multiIf(told_minor = booked_minor, 'ok', now < last_at + leeway, 'pending', 'break') AS outcome,
+    if(outcome = 'break', [class], []) AS classes,
+    if(outcome = 'break', size(told_minor - booked_minor), 0) AS exposure_minor,
+    CAST(NULL, 'Nullable(String)') AS failure
+FROM (
+    SELECT key, any(kind) AS kind, toInt64(sum(facts)) AS facts, toInt64(sum(told)) AS told_minor, toInt64(sum(booked)) AS booked_minor,
+        max(at) AS last_at, uniqExactIf(company, told != 0) AS companies
+    FROM (
+        SELECT 'batch' AS kind, assumeNotNull(document.data.summary_key) AS key, 1 AS facts, total_minor AS told, 0 AS booked,
+            document.booked_at AS at, company
+        FROM documents WHERE has_document AND isNotNull(document.data.summary_key)
+        UNION ALL
+        SELECT 'batch', key, facts, 0, arraySum(arrayMap(p -> arraySum(arrayMap(l -> coalesce(l.amount_minor, l.base_minor, 0),
+            arrayFilter(l -> l.role = 'receivable', p.data.lines))), journal)), arrayMax(arrayMap(p -> p.booked_at, journal)), company
+        FROM cases WHERE kind = 'summary'
+        UNION ALL
+        SELECT 'pair', concat('index:', arrayStringConcat(arraySort([company, assumeNotNull(document.data.counterparty)]), '+'), ':intercompany:',
+            assumeNotNull(document.data.number)), 1, if(document.data.direction = 'sales', total_minor, -total_minor), 0, document.booked_at, company
+        FROM documents WHERE has_document AND isNotNull(document.data.counterparty)
+    )
+    GROUP BY key
+);
