@@ -9,11 +9,25 @@ from benchmarks import many
 from canonical import records
 from canonical.events import Event
 from canonical.ids import account_key
+from matching.case import Case
 from matching.effects import as_event, effects
+from matching.judge import judge
 from matching.policy import load
 from matching.verdict import decode
 from streams.batch import reconcile
-from tests.scenarios.books import INVOICE, Row, applied, case_of, check, invoice, payment, posting, tell, verdict_of
+from tests.scenarios.books import (
+    INVOICE,
+    Row,
+    after,
+    applied,
+    case_of,
+    check,
+    invoice,
+    payment,
+    posting,
+    tell,
+    verdict_of,
+)
 
 RECEIPT, CREDIT, PAYOUT = "receipt:acme-us:bank:py_1", "credit:acme-us:billing:CN-1", "payout:acme-us:stripe:po_1"
 CHARGE, REBILL = "receipt:acme-us:stripe:ch_1", "invoice:acme-us:billing:INV-2"
@@ -377,3 +391,12 @@ def test_a_case_made_of_10_000_is_right_and_so_are_its_parts(made: Callable[[int
     assert [(found.variance_minor, len(verdict.breaks)) for verdict in broken for found in verdict.breaks] == [
         (part_minor, 1)
     ]
+
+
+def test_a_case_made_of_many_may_have_more_facts_than_an_invoice() -> None:
+    limits = load("[limits]\nfacts_per_case = 3\n[limits.facts_by_kind]\npayout = 5").limits
+    assert [limits.facts_of(key) for key in (INVOICE, PAYOUT, RECEIPT)] == [3, 5, 50_000]
+    case = Case(PAYOUT, limits.facts_of(PAYOUT))
+    for number in range(6):
+        case.add(line(f"txn_{number}", "charge", 100))
+    assert case.is_over_limit and "more than 5 facts" in judge(case, load(None), after("4d")).controls[0].reason
