@@ -2,8 +2,8 @@
 
 - An entity has one owner: the worker that holds the partition which the entity's name hashes to. Of all its currencies, for
   money in the ledger's currency may pay a document in another one.
-- Nothing is kept that the store does not hold. Receipts and open items are read from it, again only where they changed; an
-  entity with more than `open_items` of them is left alone.
+- Nothing is kept that the store does not hold. Receipts and open items (and those whose last event is not older than
+  `window_days`) are read from it, again only where they changed; an entity with more than `open_items` of them is left alone.
 - A receipt is decided `wait_s` after it was first seen, and only up to where all sources are complete.
 - In this order: choose, write the choices, read back which of them hold, look whether the entity still is ours, tell them.
   A choice that was written and not told, for whoever wrote it died, is told again as it was. Told twice it is one fact.
@@ -84,8 +84,7 @@ class Identification:
         asking = [receipt for _, known in entity.receipts.values() for receipt in known.receipts]
         if not asking:
             return 0
-        days = timedelta(days=self._policy.identification.application_days)
-        items = await self._ask("open_items", name, min(receipt.at for receipt in asking) - days)
+        items = await self._ask("open_items", name, now - timedelta(days=self._policy.identification.window_days))
         if len(items) > self._most:
             metrics.limit_hit("open_items")
             return 0
