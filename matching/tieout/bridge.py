@@ -447,7 +447,9 @@ class _Balance:
             self.lines.append(Line("other_lines", self.position, self.base_currency, sign * other, (account,), (), (), period.end, reason))  # fmt: skip
         report = accounts.reports.get(account)
         if report is None:
-            self.missing.append(f"account {account}: the ledger reported no balance as of {period.end}")
+            of = accounts.elsewhere.get(account)
+            told = f"its balance as of {period.end} only in {of}" if of else f"no balance as of {period.end}"
+            self.missing.append(f"account {account}: the ledger reported {told}")
             return Account(account, self.base_currency, total, None)
         after = accounts.after[account]
         if after and report.balance_minor + after == total:
@@ -564,6 +566,7 @@ class _Accounts:
     def __init__(self, basis: Basis, base_currency: str, reports: dict[str, _Reported]) -> None:
         self.basis, self.base_currency = basis, base_currency
         self.reports = {name: report for name, report in reports.items() if report.currency == base_currency}
+        self.elsewhere = {name: report.currency for name, report in reports.items() if report.currency != base_currency}
         self.totals: dict[str, int] = defaultdict(int)
         self.roles: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.after: dict[str, int] = defaultdict(int)  # booked after its balance was reported

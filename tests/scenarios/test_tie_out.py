@@ -155,6 +155,11 @@ def test_what_the_ledger_reports_is_held_against_its_postings(story: str, facts:
     assert (balance.state, major(balance.residual_minor), lines(balance)) == (state, residual, named)
 
 
+def test_a_balance_reported_in_another_currency_is_not_compared_and_said() -> None:
+    balance = of(tie_out((invoice("100"), posting("100"), reported("92", currency="EUR"))), "receivable")
+    assert balance.missing == ("account receivable: the ledger reported its balance as of 2026-03-31 only in EUR",)
+
+
 def test_a_purchase_is_a_payable_and_its_tax_is_an_asset() -> None:
     bill = invoice("113", tax="13", direction="purchase")
     booked = posting("113", tax="13", role="payable", direction="purchase")
