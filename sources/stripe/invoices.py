@@ -184,9 +184,26 @@ def _lines(document: Fields, code: str, sign: int) -> list[dict[str, Any]] | Non
             "product": line.inner("pricing").inner("price_details").reference("product") or _price(line).reference("product"),
             "quantity": _quantity(line),
             "period": period(line),
+            "reason": _reason(line),
         }
         for line in document.items("lines")
     ] or None  # fmt: skip
+
+
+def _reason(line: Fields) -> str | None:
+    """Of a line that is not its document's ordinary matter: prorated (below its parent since 2025-03-31), or metered."""
+    details = [line.values, *(_inside(line.values, "parent", name) for name in ("subscription_item_details", "invoice_item_details"))]  # fmt: skip
+    if any(each.get("proration") is True for each in details):
+        return "proration"
+    metered = (_inside(line.values, "price", "recurring"), _inside(line.values, "plan"))
+    return "usage" if any(each.get("usage_type") == "metered" for each in metered) else None
+
+
+def _inside(values: Any, *names: str) -> dict[str, Any]:
+    """The object at the end of the path; an empty one where something else or nothing lies on it."""
+    for name in names:
+        values = values.get(name) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
 
 
 def _has_more_lines(document: Fields) -> bool:

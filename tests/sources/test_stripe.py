@@ -263,3 +263,17 @@ def test_the_trace_of_a_record_is_carried_and_a_broken_one_costs_nothing() -> No
     assert not isinstance(broken, DeadLetter)
     assert traced[0].traceparent == trace
     assert broken[0].traceparent is None
+
+
+def test_a_prorated_or_metered_line_says_so_in_every_shape() -> None:
+    def reasons(**changes: Any) -> list[str | None]:
+        record = body("invoice_finalized")
+        line = record["data"]["object"]["lines"]["data"][0]
+        line |= changes
+        return [line.get("reason") for line in told(record)[0]["data"]["lines"]]
+
+    assert reasons() == [None]
+    assert reasons(parent={"subscription_item_details": {"proration": True}}) == ["proration"]
+    assert reasons(proration=True) == ["proration"]
+    assert reasons(price={"recurring": {"usage_type": "metered"}}) == ["usage"]
+    assert reasons(plan={"usage_type": "metered"}, parent="nothing that is known") == ["usage"]
