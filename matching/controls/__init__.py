@@ -79,6 +79,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
         schedules.missing_invoice,
         usage.usage,
         usage.unbilled_usage,
+        proration.proration,
         *_RECORDS,
         timing.sla,
     ),

@@ -5,16 +5,20 @@
 - `daily`: days of the part over days of the whole. `monthly`: each month of the whole costs the same, and a part of a month
   counts by its days. `seconds`: as stated. Both days of a period are included.
 - An upgrade is two lines: what is left of the old price is given back (negative), what is left of the new one charged.
+- In the order's case a change of price in mid-period (subscription.amended) is held against the bill that prorates the rest of that
+  period, from the day of the change on, by policy's method for the system of the bill.
 - Providers round each line in their own way: up to one minor unit a line is rounding.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+from matching.billing import bills, days, regular
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
-from matching.view import View
+from matching.view import View, split_key
 
 _PASS = passed("proration", "each part of a period is charged at its part of the price")
 _NONE = not_applicable("proration", "nothing in the document is prorated")
@@ -33,6 +37,8 @@ def proration(view: View) -> Answer:
     By the method its provider declares: by days, months or seconds. The difference between methods is what customers
     dispute; a failure is a price that nobody agreed to.
     """
+    if view.kind == "order":
+        return _changes_of_price(view)
     if view.document is None:
         return _NO_DOCUMENT
     data = view.document.data
@@ -62,10 +68,15 @@ def _share(view: View, line: Any) -> Fraction | Answer:
         return Fraction(terms.seconds, terms.of_seconds) if stated else _NO_PERIOD
     if part is None or terms.period is None or part.end < part.start or terms.period.end < terms.period.start:
         return _NO_PERIOD
+    return _part(method, (part.start, part.end), (terms.period.start, terms.period.end)) or _NO_PERIOD
+
+
+def _part(method: str, part: tuple[date, date], whole: tuple[date, date]) -> Fraction | None:
+    """By days or by months; None where they are too many to count."""
     if method == "daily":
-        return Fraction((part.end - part.start).days + 1, (terms.period.end - terms.period.start).days + 1)
-    whole = _months(terms.period.start, terms.period.end)
-    return _months(part.start, part.end) / whole if whole else _NO_PERIOD
+        return Fraction((part[1] - part[0]).days + 1, (whole[1] - whole[0]).days + 1)
+    months = _months(*whole)
+    return _months(*part) / months if months else None
 
 
 def _months(start: date, end: date) -> Fraction:
@@ -94,8 +105,8 @@ def _length(day: date) -> int:
 
 
 def _not_its_part(view: View, line: Any, exact: Fraction) -> Failure:
-    currency, sign = view.currency, -1 if line.amount_minor < 0 else 1
-    expected = sign * int(abs(exact) + Fraction(1, 2))
+    currency = view.currency
+    expected = _half_up(abs(exact) if line.amount_minor >= 0 else -abs(exact))
     what = line.description or line.product or "a line"
     return failed(
         view, "proration", "proration", f"{what} is not its part of {major(line.proration.price_minor, currency)}; correct it"[:1000],
@@ -103,6 +114,73 @@ def _not_its_part(view: View, line: Any, exact: Fraction) -> Failure:
         amounts=(line.proration.price_minor, expected, line.amount_minor), variance_minor=line.amount_minor - expected,
         evidence=_evidence(view),
     )  # fmt: skip
+
+
+_NO_CHANGE = not_applicable("proration", "no change of price in mid-period was prorated on a bill of its own")
+
+
+class Change(NamedTuple):
+    """From one price of a whole period to another on a day within it, and the bill that prorates what is left."""
+
+    event: Any
+    before_minor: int
+    after_minor: int
+    part: tuple[date, date]
+    whole: tuple[date, date]
+    bill: Any
+
+
+def _changes_of_price(view: View) -> Answer:
+    answer: Answer = _NO_CHANGE
+    for change in _changes(view):
+        method = view.policy.terms.expect[split_key(change.bill.data.home)[2]].proration
+        share = _part(method, change.part, change.whole) if method in ("daily", "monthly") else None
+        if share is None:
+            answer = _NO_METHOD
+            continue
+        exact = (change.after_minor - change.before_minor) * share
+        if (
+            abs(change.bill.data.proration_minor - exact) >= 2
+        ):  # the old price given back and the new one charged: two lines
+            return _not_the_change(view, change, exact)
+        answer = _PASS if answer is _NO_CHANGE else answer
+    return answer
+
+
+def _changes(view: View) -> Iterator[Change]:
+    prices = [event for kind in _PRICED for event in view.of(kind) if event.data.total_minor is not None]
+    prices.sort(key=lambda event: (event.time, event.id))
+    told = bills(view)
+    prorating = [bill for bill in told if bill.data.reason == "proration" and bill.data.period is not None]
+    wholes = [days(bill.data.period) for bill in regular(view) if bill.data.period is not None]
+    for before, after in pairwise(prices):
+        day = after.time.date()
+        whole = next((whole for whole in wholes if whole[0] < day <= whole[1]), None)
+        if whole is None or before.data.total_minor == after.data.total_minor:
+            continue
+        for bill in prorating:
+            part = days(bill.data.period)
+            if part == (day, whole[1]) and bill.data.proration_minor:
+                yield Change(after, before.data.total_minor, after.data.total_minor, part, whole, bill)
+
+
+def _not_the_change(view: View, change: Change, exact: Fraction) -> Failure:
+    expected, actual, currency = _half_up(exact), change.bill.data.proration_minor, change.bill.data.currency
+    return failed(
+        view, "proration", "proration",
+        f"{change.bill.subject} does not charge what is left of the period at the new price; correct it",
+        expected=f"{major(expected, currency)} before tax", actual=major(actual, currency),
+        amounts=(change.before_minor, change.after_minor, actual), variance_minor=actual - expected, currency=currency,
+        evidence=(change.event, change.bill),
+    )  # fmt: skip
+
+
+def _half_up(exact: Fraction) -> int:
+    half = Fraction(1, 2)
+    return int(exact + half) if exact >= 0 else int(exact - half)
+
+
+_PRICED = ("subscription.activated", "subscription.amended", "subscription.renewed")
 
 
 def _evidence(view: View) -> Sequence[Any]:

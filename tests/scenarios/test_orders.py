@@ -162,6 +162,30 @@ SCHEDULES = (
 )  # fmt: skip
 
 
+UPGRADED = (
+    quote("310.00"),
+    subscription("0", total_minor=31_000, currency="USD"),
+    turn("15d", "amended", total_minor=62_000),
+)
+DAILY = '[expect.billing]\nproration = "daily"'
+
+
+def rest_of_march(total: str) -> tuple[Event, ...]:
+    return bill(0, total, "in_p", reason="proration", service_period={"start": "2026-03-16", "end": "2026-03-31"})
+
+
+UPGRADES = (
+    Row("an upgrade on 16 March: 16 of 31 days of 310.00 more", (*UPGRADED, *bill(0, "310.00"), *rest_of_march("160.00")), "30d", "ok",
+        controls={"proration": "pass"}, policy=DAILY),
+    Row("an upgrade charged for the whole month", (*UPGRADED, *bill(0, "310.00"), *rest_of_march("310.00")), "30d", "break", "proration", "150.00",
+        policy=DAILY),
+    Row("an upgrade, and nobody declares how it is prorated", (*UPGRADED, *bill(0, "310.00"), *rest_of_march("310.00")), "30d", "ok",
+        controls={"proration": "not_assessed"}),
+    Row("an upgrade that waits for the next bill", (*UPGRADED, *bill(0, "310.00")), "30d", "ok", controls={"proration": "not_applicable"},
+        policy=DAILY),
+)  # fmt: skip
+
+
 def used(month: int, total: str, document: str = "us_1", **more: Any) -> Event:
     data = {"currency": "USD", "total_minor": round(float(total) * 100), "period": days(month)} | more
     return tell("usage.rated", document, f"{30 * month + 30}d", case=ORDER, **data)
@@ -196,7 +220,7 @@ USAGE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("row", (*QUOTES, *PERIODS, *NATURAL, *SCHEDULES, *USAGE), ids=lambda row: row.what)
+@pytest.mark.parametrize("row", (*QUOTES, *PERIODS, *NATURAL, *SCHEDULES, *UPGRADES, *USAGE), ids=lambda row: row.what)
 def test_order(row: Row) -> None:
     check(row)
 
