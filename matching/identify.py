@@ -272,7 +272,7 @@ class Book:
 
     def may_pay(self, receipt: Receipt, item: Item) -> bool:
         """Nothing known speaks against it."""
-        if receipt.direction != item.direction or self.left_minor(item) <= 0:
+        if receipt.direction != item.direction or receipt.entity != item.entity or self.left_minor(item) <= 0:
             return False
         if receipt.currency != item.currency and receipt.base_currency != item.base_currency:
             return False

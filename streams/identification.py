@@ -98,17 +98,17 @@ class Identification:
         again = [chosen[receipt.ident].raw for receipt in asking if receipt.ident in chosen]
         others = [receipt for receipt in asking if receipt.ident not in chosen]
         decided = await asyncio.to_thread(identify_all, entity.book, others)  # the worker goes on meanwhile
-        made = [self._row(decision, home, now) for decision in decided if isinstance(decision, Match)]
+        made = [self._row(name, decision, home, now) for decision in decided if isinstance(decision, Match)]
         refused = [self._refusal(decision, home) for decision in decided if not isinstance(decision, Match) and self._is_news(entity, decision)]  # fmt: skip
         holding = await self._written(name, made, home, worker)
         await self._tell([*again, *holding, *refused])
         entity.settled_at = None if made or again else state
         return len(holding) + len(refused)
 
-    def _row(self, match: Match, home: Partition, now: datetime) -> MatchRow:
+    def _row(self, name: str, match: Match, home: Partition, now: datetime) -> MatchRow:
         seq, receipt = home.next_seq(), match.receipt
         raw = records.encode(as_event(match, self._policy.hash, revision(home.epoch, seq)))
-        return MatchRow(receipt.entity, receipt.home, receipt.payment_id, home.epoch, seq, raw, now)
+        return MatchRow(name, receipt.home, receipt.payment_id, home.epoch, seq, raw, now)
 
     def _refusal(self, decision: Any, home: Partition) -> bytes:
         return records.encode(as_event(decision, self._policy.hash, revision(home.epoch, home.next_seq())))

@@ -256,6 +256,18 @@ async def test_a_bank_line_that_policy_wants_matched_is_matched_live() -> None:
 
 
 @scenario
+async def test_money_told_for_another_entity_than_its_case_pays_nothing_and_stops_nobody() -> None:
+    rig, worker = await owner(*sold(1), money(1, entity="acme-de"))
+    await decided(rig, worker)
+    assert not told(rig) and legs(rig, FIRST) == ["waiting"]
+    both = [document("invoice", 1, entity="acme-de"), money(1, entity="acme-de")]
+    rig, worker = await owner(*both)
+    for _ in range(2):
+        await decided(rig, worker)
+    assert len(told(rig)) == len(rig.store.matches) == 1
+
+
+@scenario
 async def test_money_waits_for_what_may_still_come_in() -> None:
     rig = Rig(partitions=4)
     worker = await start(rig)
