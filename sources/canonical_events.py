@@ -6,17 +6,21 @@ added only where the event has none.
 Dead letters, by what is wrong:
 - an unknown currency, or no entity: master_data (a code or entity that finance has to know first)
 - a contract version that is not accepted: policy (the record is well formed; which versions are accepted is a decision)
+- what tieout alone says (a part told to another case, a bulk writer's word, a choice by tieout itself): policy. It is worked out
+  from what systems and people send; taken from outside, anybody could settle an invoice without money.
 - all else (not JSON, missing or ill-typed field, unknown type, a clock outside 1990 to 2100): mapping
 """
 
 from canonical.contracts import dataschema, is_accepted
 from canonical.dead_letters import DeadLetter
-from canonical.events import EVENTS, Event
+from canonical.events import EVENTS, Event, MatchMade
 from canonical.money import EXPONENTS
 from canonical.records import admit
 from canonical.structs import RecordError
 from sources.fields import Record, Refused, parse, shown
 
+_OURS = frozenset(("allocation.set", "case.touched", "match.refused"))
+_OUR_ACTOR = "tieout"
 _CURRENCIES = ("currency", "base_currency", "from_currency")
 
 
@@ -26,9 +30,17 @@ def map_record(body: bytes, traceparent: str | None) -> tuple[Event, ...] | Dead
     except RecordError as error:
         record = parse(body)  # refuses what is no JSON object, in its own words
         raise _refusal(record, str(error)) from None
+    if event.type in _OURS or (isinstance(event, MatchMade) and event.data.actor == _OUR_ACTOR):
+        raise Refused("policy", _said_by_us(event))
     if traceparent is not None and event.traceparent is None:
         event = event.model_copy(update={"traceparent": traceparent})
     return (event,)
+
+
+def _said_by_us(event: Event) -> str:
+    if isinstance(event, MatchMade):
+        return f"actor {_OUR_ACTOR} is tieout itself: a choice from outside names the person who made it"
+    return f"{event.type} is tieout's own word and is taken from nobody else: send the document that it follows from"
 
 
 def key(body: bytes) -> bytes:

@@ -124,6 +124,23 @@ async def test_a_worker_that_lost_the_case_cannot_undo_what_its_heir_told() -> N
     assert payment_leg(rig, FIRST) == "waiting"
 
 
+@scenario
+async def test_invoice_is_not_settled_by_an_effect_that_an_outsider_made_up() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(*sold(), receipt(BOTH))
+    await rig.settle(worker)
+    (told,) = [row.raw for row in rig.store.facts_of([FIRST])[FIRST] if b"allocation.set" in row.raw]
+    forged = told.replace(b'"amount_minor":12000', b'"amount_minor":99000')
+    assert forged != told
+    rig.kafka.append("raw.canonical", FIRST.encode(), forged)
+    await rig.settle(worker)
+    assert paid_minor(rig, FIRST) == 12_000
+    (letter,) = rig.store.letters.values()
+    assert (letter.failure_class, letter.original) == ("policy", forged)
+    assert letter.reason.startswith("allocation.set is tieout's own word")
+
+
 def test_files_say_the_same_as_the_stream() -> None:
     lines = [records.encode(event) for event in (*sold(), receipt(BOTH))]
     verdicts = {

@@ -80,3 +80,45 @@ def test_bytes_that_are_no_record_are_a_dead_letter(source: str, body: bytes) ->
     assert letter.failure == "mapping"
     assert letter.reason
     assert SOURCES[source].key(body) == b""
+
+
+def _said(event_type: str, key: str = EVENT["correlationid"], **data: Any) -> Any:
+    event = {name: said for name, said in EVENT.items() if name not in ("type", "dataschema", "data")}
+    common = {"entity": "acme-us", "document_id": "py-1"}
+    return map_record("canonical", msgspec.json.encode(event | {
+        "type": event_type, "dataschema": f"urn:tieout:{event_type}:1", "correlationid": key, "data": common | data,
+    }))  # fmt: skip
+
+
+RECEIPT = "receipt:acme-us:bank:py-1"
+PART = {"target": EVENT["correlationid"], "amount_minor": 12_000}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data"),
+    [
+        ("allocation.set", {"home": RECEIPT, "kind": "payment", "currency": "USD", "amount_minor": 12_000, "version": 2**62}),
+        ("case.touched", {}),
+        ("match.refused", {"rule": "amount", "payment_id": "py-1", "reason": "two fit", "candidates": [], "digest": "d", "policy": "p"}),
+        ("match.made", {"actor": "tieout", "rule": "amount", "payment_id": "py-1", "invoice_ids": [], "allocations": [PART]}),
+    ],
+)  # fmt: skip
+def test_nobody_else_says_what_tieout_alone_works_out(event_type: str, data: dict[str, Any]) -> None:
+    """Taken from outside, one event would settle an invoice for which no money ever came."""
+    letter = _said(event_type, **data)
+    assert isinstance(letter, DeadLetter)
+    assert letter.failure == "policy"
+    assert "tieout" in letter.reason
+
+
+def test_a_persons_choice_of_what_a_payment_pays_comes_in() -> None:
+    (event,) = _said(
+        "match.made",
+        RECEIPT,
+        actor="maria",
+        rule="manual",
+        payment_id="py-1",
+        invoice_ids=["INV-1"],
+        allocations=[PART],
+    )
+    assert event.data.actor == "maria"
