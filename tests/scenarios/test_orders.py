@@ -5,12 +5,14 @@ Invoices tell their order what they bill it, as a live stream tells it: `bill(..
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.events import Event
 from canonical.ids import natural_key
 from matching.policy import load
-from tests.scenarios.books import ORDER, Row, check, invoice, quote, subscription, tell, void
+from streams.batch import reconcile
+from tests.scenarios.books import ORDER, Row, after, check, invoice, quote, subscription, tell, void
 from tests.scenarios.test_effects import told
 
 MONTHS = tuple(
@@ -235,3 +237,11 @@ def test_an_invoice_tells_the_order_of_its_subscription_where_policy_says_that_i
 
 def test_an_invoice_whose_case_is_named_by_its_number_meets_its_like_there() -> None:
     assert same(supplier("V-77")) == ()
+
+
+def test_files_tell_an_order_what_its_invoices_bill() -> None:
+    facts = [*SOLD, SEVEN, *(issued(month) for month in (0, 1, 2, 3, 4, 5)), issued(5, document="in_x")]
+    lines = [msgspec.json.encode(fact) for fact in facts]
+    verdicts = map(msgspec.json.decode, reconcile(lines, load(None), after(LATE)))
+    order = next(verdict for verdict in verdicts if verdict["correlation_id"] == ORDER)
+    assert [found["class"] for found in order["breaks"]] == ["duplicate_period", "missing_invoice"]
