@@ -24,6 +24,7 @@ import tests.simulation.test_rules as rules
 import tests.unit.test_case as cases
 from matching.case import Case
 from matching.effects import effects
+from matching.policy import Terms
 from streams.feeds import Feeds
 from streams.identification import Identification
 from streams.ports import InvariantBroken
@@ -96,6 +97,7 @@ _ANY_OWNER = edited(Identification, "_check", ("!= (home.epoch, worker)", "is No
 _FREE_AGAIN = replaced(streams.identification, "_in_flight", lambda *_: {})
 _ANY_CHOICE = edited(matching.matches, "_rank", ("(is_own, ", "(not is_own, "))
 _UNCHANGED = edited(streams.join, "judge_dirty", ("changed = digest != entry.digest", "changed = True"))
+_VERSION = edited(Terms, "version_at", ("valid_from <= start", "True"))
 _POLICY = edited(Worker, "_overtaken", ("partition.is_of_policy = not keys", "keys = []"))
 
 GUARDED = [
@@ -150,6 +152,7 @@ GUARDED = [
     Guard("E14", "facts no longer kept are counted", _FORGOTTEN, rules.test_case_whose_facts_are_no_longer_kept_says_so_and_is_no_break),
     Guard("E15", "what the log dropped unread is a gap", _GAP, rules.test_records_that_the_log_dropped_before_they_were_read_are_a_gap),
     Guard("E16", "open cases are judged again by a new policy", _POLICY, rules.test_open_cases_are_judged_again_by_a_new_policy_without_a_new_fact),
+    Guard("E16", "a version holds from its day on", _VERSION, rules.test_a_policy_that_changes_from_a_day_on_judges_each_case_by_the_day_it_started),
 ]  # fmt: skip
 
 ELSEWHERE = {
