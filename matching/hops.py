@@ -186,7 +186,6 @@ ALWAYS: dict[str, tuple[Callable[[View], Hop], ...]] = {
 
 _ALL = {kind: (*HOPS.get(kind, ()), *ALWAYS.get(kind, ())) for kind in (*HOPS, *ALWAYS)}
 NAMES = {kind: tuple(leg.__name__ for leg in legs) for kind, legs in _ALL.items()}
-_ALWAYS_NAMES = {kind: tuple(leg.__name__ for leg in legs) for kind, legs in ALWAYS.items()}
 
 
 @lru_cache(maxsize=5_000)
@@ -196,12 +195,11 @@ def _end_of(day: date) -> datetime:
 
 def run(view: View) -> tuple[Hop, ...]:
     """Every hop of the case, in order of the flow; also laid into `view.hops` by name."""
-    legs, names = (_ALL, NAMES) if view.document is not None else (ALWAYS, _ALWAYS_NAMES)
-    asked = legs.get(view.kind)
+    asked = (_ALL if view.document is not None else ALWAYS).get(view.kind)
     if not asked:
         return ()
     hops = tuple([leg(view) for leg in asked])
-    view.hops = dict(zip(names[view.kind], hops, strict=True))
+    view.hops = {hop.name: hop for hop in hops}
     return hops
 
 
@@ -224,13 +222,15 @@ def timed(
 ) -> Hop:
     """The leg as it stands. `not_before`: when it could begin, where that is not when it was started."""
     clock_starts_at = started_at if not_before is None or not_before < started_at else not_before
-    if leg.calendar is None:
+    is_elapsed = leg.calendar is None  # nearly every leg of nearly every case: worked out here, without a call
+    if is_elapsed:
         due_at, target_s = clock_starts_at + leg.target, leg.target_s
     else:
         due_at = leg.due_at(clock_starts_at)
         target_s = int((due_at - clock_starts_at).total_seconds())
     if ended_at is None:
-        state = view.clock.open_state(due_at, leg.missing_at(clock_starts_at), leg.awaits)
+        missing_at = clock_starts_at + leg.missing_after if is_elapsed else leg.missing_at(clock_starts_at)
+        state = view.clock.open_state(due_at, missing_at, leg.awaits)
         return Hop(leg.name, started_at, None, None, target_s, 0, state, due_at)
     latency_s = (ended_at - started_at).total_seconds() if ended_at > started_at else 0.0
     if ended_at <= due_at:
