@@ -98,10 +98,13 @@ class Identification:
         again = [chosen[receipt.ident].raw for receipt in asking if receipt.ident in chosen]
         others = [receipt for receipt in asking if receipt.ident not in chosen]
         decided = await asyncio.to_thread(identify_all, entity.book, others)  # the worker goes on meanwhile
-        made = [self._row(name, decision, home, now) for decision in decided if isinstance(decision, Match)]
-        refused = [self._refusal(decision, home) for decision in decided if not isinstance(decision, Match) and self._is_news(entity, decision)]  # fmt: skip
+        matches = [decision for decision in decided if isinstance(decision, Match)]
+        made = [self._row(name, match, home, now) for match in matches]
+        ties = [each for each in decided if not isinstance(each, Match) and self._is_news(entity, each)]
+        refused = [self._refusal(tie, home) for tie in ties]
         holding = await self._written(name, made, home, worker)
         await self._tell([*again, *holding, *refused])
+        metrics.identified([(match.rule, "matched") for match in matches] + [(tie.rule, "refused") for tie in ties])
         entity.settled_at = None if made or again else state
         return len(holding) + len(refused)
 

@@ -100,6 +100,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("tieout_lost_offsets_total", "counter", ("topic",), "offsets", "Offsets that a log had dropped before anybody read them."),
     Metric("tieout_store_retries_total", "counter", (), "calls", "Calls to ClickHouse that were tried again."),
     Metric("tieout_limit_hits_total", "counter", ("limit",), "times", "A named limit was reached (docs/limits.md)."),
+    Metric("tieout_identified_total", "counter", ("rule", "outcome"), "receipts", "What was told of money that names nothing: `matched` or `refused` (a near tie), by rule (docs/identification.md)."),
     Metric("tieout_worker_info", "gauge", ("worker", "version", "policy"), "1", "The worker's name, code version and policy hash; always 1."),
 )  # fmt: skip
 
@@ -297,6 +298,12 @@ def deadlines_fired(count: int) -> None:
 
 def store_retry() -> None:
     _of["tieout_store_retries_total"].inc()
+
+
+def identified(outcomes: Iterable[tuple[str, str]]) -> None:
+    """(rule, outcome) of each decision told."""
+    for rule, outcome in outcomes:
+        _of["tieout_identified_total"].labels(rule, outcome).inc()
 
 
 def limit_hit(limit: str, times: int = 1) -> None:
