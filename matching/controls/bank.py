@@ -39,9 +39,8 @@ def bank(view: View) -> Answer:
 
 
 def _may_still_come(view: View, events: Sequence[Any]) -> bool:
-    grace = view.policy.grace
-    ends_at = max(map(moment, events)) + grace.duration
-    return view.clock.before(ends_at) or view.clock.is_behind(grace.awaits, ends_at)
+    ends_at = max(map(moment, events)) + view.policy.grace.duration
+    return view.clock.before(ends_at) or view.clock.is_behind(view.terms.payout_to_bank.awaits, ends_at)
 
 
 def _payout(view: View) -> Answer:

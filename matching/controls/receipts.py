@@ -180,9 +180,8 @@ def refund_unmatched(view: View) -> Answer:
         return _booked_though_failed(view, refunded_minor)
     if not (view.settlement.payments or view.expect.application):
         return _REFUND_ELSEWHERE
-    last = max(map(moment, refunds))
-    grace = view.policy.grace
-    if view.clock.before(last + grace.duration) or view.clock.is_behind(grace.awaits, last + grace.duration):
+    ends_at = max(map(moment, refunds)) + view.policy.grace.duration
+    if view.clock.before(ends_at) or view.clock.is_behind(view.terms.invoice_to_payment.awaits, ends_at):
         return _REFUND_WAITING
     currency = refunds[0].data.currency
     has_ground = over_minor < refunded_minor
