@@ -149,6 +149,16 @@ def test_the_columns_of_a_fact_are_derived_from_its_record(store: Store) -> None
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "column", ["case_key", "fact_id", "type", "source", "subject", "time", "entity", "currency", "amount_minor"]
+)
+def test_without_rule_e8_the_test_of_a_facts_columns_fails(store: Store, column: str) -> None:
+    """The rule switched off for one column: it is no longer derived from the record (test_rules_are_guarded.py)."""
+    store.client.command(f"ALTER TABLE facts MODIFY COLUMN {column} REMOVE DEFAULT")
+    with pytest.raises(AssertionError):
+        test_the_columns_of_a_fact_are_derived_from_its_record(store)
+
+
 def test_a_record_that_is_no_json_is_kept_with_empty_columns(store: Store) -> None:
     bad = [b"nope", b"", b"\xff\xfe\x00", b"null", b"{}", fact(1)[:-3], b"[" * 5000]
     store.write_facts([FactBatch("invoices", 0, range(len(bad)), bad)])
