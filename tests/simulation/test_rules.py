@@ -1078,6 +1078,22 @@ async def test_verdicts_of_the_stream_equal_those_of_a_batch_judged_at_the_same_
 
 
 @scenario
+async def test_deadline_fires_later_by_as_much_as_a_workers_clock_is_behind_and_is_not_lost() -> None:
+    rig = Rig()
+    worker = rig.worker("a")
+    worker.clock = lambda: rig.clock.now - timedelta(hours=2)
+    await rig.assign(worker)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.clock.advance(hours=1)
+    await rig.settle(worker)
+    assert outcome(rig) == "pending", "the invoice has waited an hour for its posting, by a clock that does not know it"
+    worker.clock = rig.clock
+    await rig.settle(worker)
+    assert {found["class"] for found in rig.store.verdicts()[KEY]["breaks"]} == {"sla"}
+
+
+@scenario
 async def test_break_that_a_clock_years_ahead_made_is_taken_back_once_the_clock_is_right() -> None:
     rig = Rig()
     rig.kafka.send(document("invoice", 1))
