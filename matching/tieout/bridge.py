@@ -165,7 +165,7 @@ class Bridge:
 
     def result(self, missing: tuple[str, ...] = ()) -> TieOut:
         """`missing`: what is known not to be among the facts."""
-        for found in _paired({home: [self._at_its_rate(entry) for entry in kept] for home, kept in self._open.items()}):
+        for found in self._met():
             self._balances[found[0].position].take(found)
         balances = tuple(self._balances[position].result(self._accounts) for position in SIGNS)
         kept = tuple(balance for balance in balances if balance.is_kept)
@@ -173,6 +173,18 @@ class Bridge:
         state: State = "incomplete" if "incomplete" in states else "explained" if "explained" in states else "tied_out"
         not_kept = tuple(balance.position for balance in balances if not balance.is_kept)
         return TieOut(self.basis, self.base_currency, state, kept, not_kept, missing)
+
+    def _met(self) -> list[list[Entry]]:
+        """What is compared with what, by what was known alone: a past close must not depend on what came later.
+
+        Only an application that does not say when it was recorded learns that from the entry which books it, whenever that came.
+        """
+        homes = {home: [self._at_its_rate(entry) for entry in kept] for home, kept in self._open.items()}
+        known: dict[Home, list[Entry]] = defaultdict(list)
+        for entry in (entry for found in _paired(homes) for entry in found):
+            if self.basis.knows(entry.known_at):
+                known[Home(entry.position, entry.group, entry.home)].append(entry)
+        return _paired(known)
 
     def _at_its_rate(self, entry: Entry) -> Entry:
         invoice = self._rates.get(entry.rate_of) if entry.rate_of else None

@@ -215,6 +215,14 @@ def test_a_past_close_is_made_again_as_it_was_known() -> None:
     assert tie_out((*early, *later), known="34d") == tie_out(early, known="34d")
 
 
+def test_a_past_close_is_not_changed_by_a_better_match_that_came_later() -> None:
+    told = applied("100", "5d", recorded_at="2026-03-06T12:00:00Z")
+    early = (invoice("100"), posting("100"), told, cash("100", "3d"))
+    later = cash("100", "20d", document="je_q", case="receipt:acme-us:bank:R-2", accounting_date="2026-03-06")
+    assert tie_out((*early, later), known="10d") == tie_out(early, known="10d")
+    assert lines(of(tie_out((*early, later)), "receivable")) == {"posted_not_applied": "-100.00"}
+
+
 def test_facts_in_any_order_and_number_give_one_tie_out() -> None:
     facts = [fact for row in RECEIVABLE[:6] for fact in row.facts]
     assert tie_out(facts) == tie_out([*reversed(facts), *facts])
