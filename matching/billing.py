@@ -3,11 +3,12 @@
 - The standing schedules say which bill is due on which day, for which period (without one: until the next is due). It is
   not expected where the subscription was paused or cancelled when its period began, and never had been resumed by then.
 - Bills are what invoices tell of themselves (`allocation.set` of kind bill, rule E6). One of usage or proration alone covers
-  no scheduled bill; neither does one that was voided, or that another one `replaces`.
+  no scheduled bill; neither does one that was voided, credited in full, or that another one `replaces`.
 - A bill covers the scheduled ones with which it shares more than half of the shorter period: systems differ about the day
   on which a period ends, and a first one may begin late. A bill without a period counts by its date.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,8 +53,17 @@ class Due(NamedTuple):
 def bills(view: "View") -> list[Any]:
     """The bills that stand, in order of time."""
     told = [event for event in view.of(ALLOCATION) if event.data.kind == "bill"]
-    replaced = {event.data.replaces for event in told if event.data.amount_minor}
-    return [event for event in told if event.data.amount_minor > 0 and event.data.document_id not in replaced]
+    replaced, credited = set(), Counter[str]()
+    for event in told:
+        if event.data.amount_minor > 0:
+            replaced.add(event.data.replaces)
+        elif event.data.replaces is not None:
+            credited[event.data.replaces] -= event.data.amount_minor
+    return [
+        event
+        for event in told
+        if event.data.document_id not in replaced and event.data.amount_minor > credited[event.data.document_id]
+    ]
 
 
 def regular(view: "View") -> list[Any]:

@@ -126,7 +126,20 @@ def billed(*months: int) -> tuple[Event, ...]:
 SEVEN = schedule(*["100.00"] * 7)  # March to September; the seventh is due on day 184
 LATE = "190d"
 
+
+def credited(total: str) -> tuple[Event, ...]:
+    """A credit memo on the first bill, which names the order too."""
+    return told(tell("credit_memo.issued", "cn_1", "1d", case="credit:acme-us:billing:CN-1", currency="USD",
+        total_minor=round(float(total) * 100), direction="sales", invoice_id="in_0", order_key=ORDER), to=ORDER)  # fmt: skip
+
+
 SCHEDULES = (
+    Row("credited in part, and still billed", (*SOLD, schedule("100.00"), *billed(0), *credited("40.00")), "9d", "ok",
+        controls={"missing_invoice": "pass"}),
+    Row("credited in full, and not billed again", (*SOLD, schedule("100.00"), *billed(0), *credited("100.00")), "9d", "break",
+        "missing_invoice", "100.00"),
+    Row("credited in full, and billed again", (*SOLD, schedule("100.00"), *billed(0), *credited("100.00"), *bill(0, document="in_x", reason="rebill")),
+        "9d", "ok", controls={"missing_invoice": "pass", "duplicate_period": "pass"}),
     Row("row 8: month 7 was never billed", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4, 5)), LATE, "break", "missing_invoice", "100.00",
         hops={"subscription_to_invoice": "missing"}, owner="finance"),
     Row("row 8: month 7 was never billed, the subscription is paused", (*SOLD, SEVEN, *billed(0, 1, 2, 3, 4, 5), turn("170d", "paused")), LATE,
