@@ -264,9 +264,10 @@ class Simulation:
             log.drop_before(min(row.next_offset if row else 0, self.kafka.offset(tp)))
 
     def _offsets_lost(self) -> None:
-        """Nor while the store, put back, knows of fewer epochs than the group."""
+        """Nor while the store, put back, knows of less than the group: of fewer epochs, or before it was caught up."""
         highest = {number: max(epoch for epoch, _ in claims) for number, claims in self.store.epochs.items() if claims}
-        if all(mark.epoch <= highest.get(number, 0) for (_, number), mark in self.kafka.committed.items()):
+        marks = self.kafka.committed.items()
+        if all(mark.epoch <= highest.get(number, 0) and mark.read_before <= mark.offset for (_, number), mark in marks):
             self.kafka.committed.clear()
 
     def _offsets_rewound(self) -> None:
