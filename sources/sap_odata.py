@@ -119,7 +119,7 @@ def _day(entity: Fields, name: str) -> date:
 
 
 def _has_day(entity: Fields, name: str) -> bool:
-    return entity.has(name) and entity.values[name] not in _NULL_DATES
+    return entity.has(name) and str(entity.values[name]) not in _NULL_DATES
 
 
 def _minor(entity: Fields, name: str, currency: str) -> int:

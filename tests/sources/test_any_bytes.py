@@ -17,7 +17,7 @@ from canonical.records import decode, encode
 from sources.registry import SOURCES, map_record
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,2})?([eE][0-9]{1,2})?\Z")
+NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,3})?([eE][0-9]{1,2})?\Z")
 FAILURES = {"transient", "mapping", "master_data", "policy"}
 
 EVENT = {
