@@ -27,6 +27,8 @@ nightly: setup-dev  ## The shell simulated with 10,000 seeds of faults, on all c
 oracle: setup-dev  ## Compares the verdicts on a million cases with SQL over their records
 	$(BIN)/python -m tests.oracle --cases 1000000
 	$(BIN)/python -m tests.oracle --cases 1000000 --money
+	$(BIN)/python -m tests.oracle --cases 100000 --ledger
+	$(BIN)/python -m tests.oracle --cases 100000 --billed
 
 check: setup-dev  ## Format, lint, types, and the rules that no tool knows
 	$(BIN)/ruff format --check .

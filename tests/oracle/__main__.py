@@ -2,6 +2,7 @@
 
     python -m tests.oracle --cases 1000000      # about 50,000 cases a company, each with its own seed
     python -m tests.oracle --cases 1000000 --money      # card payments, their payouts and the bank (money.sql)
+    python -m tests.oracle --cases 100000 --billed      # subscriptions billed by a schedule; --ledger: batches, revenue, gains
 
 Of each company the verdicts are compared at three moments: in the middle of its life, when it ends, and when every
 deadline has passed. What is compared of a verdict: number of facts, outcome, classes of its breaks, exposure, states of
@@ -28,6 +29,7 @@ from matching.verdict import Verdict
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, Ledger, lived
 from tests.simulation.test_company_ledger import WIDER
 from tests.simulation.test_company_money import CARDS
+from tests.simulation.test_company_orders import BILLED
 from tests.simulation.test_company_truth import TURMOIL
 
 SQL = Path(__file__).with_name("verdicts.sql")
@@ -156,6 +158,7 @@ def _arguments() -> Any:
     parser.add_argument(
         "--ledger", action="store_true", help="batches, revenue over time, exchange gains and the group"
     )
+    parser.add_argument("--billed", action="store_true", help="subscriptions billed by a schedule")
     parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
@@ -163,7 +166,8 @@ def _arguments() -> Any:
 def main() -> int:
     arguments = _arguments()
     rules = "money.sql" if arguments.money else "verdicts.sql"
-    faults = CARDS if arguments.money else WIDER if arguments.ledger else TURMOIL if arguments.turmoil else None
+    chosen = (("money", CARDS), ("ledger", WIDER), ("billed", BILLED), ("turmoil", TURMOIL))
+    faults = next((rates for name, rates in chosen if getattr(arguments, name)), None)
     oracle, comparison = Oracle(arguments.sql or SQL.with_name(rules)), Comparison(_ABOUT[rules])
     seed, left = arguments.seed, arguments.cases
     while left > 0:

@@ -33,6 +33,13 @@ MISTAKES_OF_LEDGER = {
     "revenue includes its tax": ("total_minor - coalesce(tax_minor, 0) AS net_of_tax", "total_minor AS net_of_tax"),
     "a gain is whatever is stated": ("AND wrong_gain.3 != 0 AND", "AND wrong_gain.3 < 0 AND"),
 }
+MISTAKES_OF_BILLING = {
+    "a pause ends nothing": ("type NOT IN ('subscription.paused', 'subscription.cancelled')", "type != ''"),
+    "a bill may be a week late": ("next_due.due_at + days(2)", "next_due.due_at + days(400)"),
+    "two bills of a period are one": ("HAVING uniqExact(home) > 1", "HAVING uniqExact(home) > 2"),
+    "usage is billed with its tax": ("sumIf(b.net_minor, b.home != '') AS billed_minor", "sumIf(b.total_minor, b.home != '') AS billed_minor"),
+    "a part of a month is a whole one": ("abs(p.3 * p.2 - p.1) >= p.2", "abs(p.3 * p.2 - p.1) >= p.2 * 1000000000"),
+}  # fmt: skip
 
 
 def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -49,8 +56,9 @@ def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
         ("--cases", "3000", "--turmoil"),
         ("--cases", "10000", "--money"),
         ("--cases", "3000", "--ledger"),
+        ("--cases", "3000", "--billed"),
     ],
-    ids=["business", "turmoil", "money", "ledger"],
+    ids=["business", "turmoil", "money", "ledger", "billed"],
 )
 def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
     done = compare(*arguments)
@@ -59,11 +67,12 @@ def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", (*MISTAKES, *MISTAKES_OF_MONEY, *MISTAKES_OF_LEDGER))
+@pytest.mark.parametrize("name", (*MISTAKES, *MISTAKES_OF_MONEY, *MISTAKES_OF_LEDGER, *MISTAKES_OF_BILLING))
 def test_the_comparison_finds_a_rule_that_is_wrong(name: str, tmp_path: Path) -> None:
-    right, wrong = (MISTAKES | MISTAKES_OF_MONEY | MISTAKES_OF_LEDGER)[name]
+    right, wrong = (MISTAKES | MISTAKES_OF_MONEY | MISTAKES_OF_LEDGER | MISTAKES_OF_BILLING)[name]
     rules = "money.sql" if name in MISTAKES_OF_MONEY else "verdicts.sql"
-    company = "--money" if name in MISTAKES_OF_MONEY else "--ledger" if name in MISTAKES_OF_LEDGER else "--turmoil"
+    of = (("--money", MISTAKES_OF_MONEY), ("--ledger", MISTAKES_OF_LEDGER), ("--billed", MISTAKES_OF_BILLING))
+    company = next((company for company, mistakes in of if name in mistakes), "--turmoil")
     sql = oracle.SQL.with_name(rules).read_text(encoding="utf-8")
     assert sql.count(right) >= 1, right
     changed = tmp_path / rules

@@ -43,12 +43,15 @@ FROM (
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
                 from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
-                from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64),
+                from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
+                service_period Tuple(start Nullable(String), end Nullable(String)),
                 period Tuple(start Nullable(String), end Nullable(String)),
                 bills Array(Tuple(due_on String, total_minor Int64, period Tuple(start Nullable(String), end Nullable(String)))),
                 customer Tuple(sold_to String, bill_to String, payer String),
                 refs Array(Tuple(kind String, value String)),
-                lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64))),
+                lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64),
+                    period Tuple(start Nullable(String), end Nullable(String)),
+                    proration Tuple(price_minor Nullable(Int64), period Tuple(start Nullable(String), end Nullable(String))))),
                 tax_lines Array(Tuple(amount_minor Int64))))') AS e
     FROM (SELECT DISTINCT body FROM records WHERE seen_at <= {as_of:Int64})
 );
@@ -98,6 +101,107 @@ SELECT
     if(is_void, 0, stated_minor) AS total_minor,
     arrayMax(arrayMap(v -> v.booked_at, voids)) AS void_at
 FROM cases;
+
+-- What invoices tell their orders, and what the orders' schedules say is to be billed.
+CREATE TABLE bills ENGINE = Memory AS
+SELECT
+    assumeNotNull(document.data.order_key) AS key, documents.key AS home, document.data.document_id AS document, document.booked_at AS booked_at, currency,
+    total_minor, total_minor - coalesce(document.data.tax_minor, 0) AS net_minor, coalesce(document.data.reason, '') AS reason,
+    reason NOT IN ('usage', 'proration', 'one_off') AS is_regular,
+    toDate32(document.data.service_period.start) AS first_day, toDate32(document.data.service_period.end) AS last_day
+FROM documents WHERE has_document AND kind = 'invoice' AND isNotNull(document.data.order_key);
+
+CREATE TABLE switches ENGINE = Memory AS
+SELECT key, arraySort(groupArray((toDate32(fromUnixTimestamp64Micro(at, 'UTC')), at, type NOT IN ('subscription.paused', 'subscription.cancelled')))) AS turns
+FROM facts WHERE type IN ('subscription.activated', 'subscription.resumed', 'subscription.renewed', 'subscription.paused', 'subscription.cancelled')
+GROUP BY key;
+
+CREATE TABLE scheduled ENGINE = Memory AS
+SELECT
+    key, schedule, toDate32(each.due_on) AS due_on, toDate32(each.period.start) AS first_day, toDate32(each.period.end) AS last_day,
+    each.total_minor AS total_minor, toInt64(toInt32(due_on)) * 86400000000 AS due_at
+FROM (
+    SELECT key, data.document_id AS schedule, arrayJoin(argMax(data.bills, version)) AS each
+    FROM facts WHERE type = 'billing_schedule.set' GROUP BY key, schedule
+)
+WHERE total_minor != 0;
+
+-- Each scheduled bill with the regular ones that cover it: that share more than half of the shorter period.
+CREATE TABLE covered ENGINE = Memory AS
+SELECT
+    s.key AS key, s.schedule AS schedule, s.due_on AS due_on, any(s.due_at) AS due_at, any(s.total_minor) AS total_minor, any(s.first_day) AS first_day,
+    groupArrayIf((b.first_day, b.last_day), b.home != '') AS periods, minIf(b.booked_at, b.home != '') AS billed_at,
+    sumIf(b.net_minor, b.home != '') AS net_minor, sumIf(b.total_minor, b.home != '') AS gross_minor
+FROM scheduled AS s
+LEFT JOIN (
+    SELECT s.key AS key, s.schedule AS schedule, s.due_on AS due_on, b.home AS home, b.first_day AS first_day, b.last_day AS last_day,
+        b.booked_at AS booked_at, b.net_minor AS net_minor, b.total_minor AS total_minor
+    FROM scheduled AS s INNER JOIN bills AS b ON b.key = s.key
+    WHERE b.is_regular AND b.total_minor > 0
+        AND 2 * (dateDiff('day', greatest(b.first_day, s.first_day), least(b.last_day, s.last_day)) + 1)
+            > least(dateDiff('day', b.first_day, b.last_day), dateDiff('day', s.first_day, s.last_day)) + 1
+) AS b ON b.key = s.key AND b.schedule = s.schedule AND b.due_on = s.due_on
+GROUP BY s.key, s.schedule, s.due_on;
+
+CREATE TABLE dues ENGINE = Memory AS
+SELECT
+    key, arraySort(d -> (d.due_on, d.schedule), groupArray(tuple(due_on, schedule, due_at, total_minor, periods, billed_at, net_minor, gross_minor))) AS due
+FROM (
+    SELECT c.*, arrayLast(t -> t.1 <= c.first_day, turns) AS turn
+    FROM covered AS c LEFT JOIN switches AS s ON s.key = c.key
+    WHERE notEmpty(periods) OR turn.2 = 0 OR turn.3
+)
+GROUP BY key;
+
+CREATE TABLE usages ENGINE = Memory AS
+SELECT
+    key, groupArray((held, rated_minor, billed_minor, last_at, missing_at)) AS rated
+FROM (
+    SELECT u.key AS key, u.id AS id, countIf(b.home != '') AS held, any(u.data.total_minor) AS rated_minor, sumIf(b.net_minor, b.home != '') AS billed_minor,
+        greatest(any(u.booked_at), maxIf(b.booked_at, b.home != '')) AS last_at,
+        greatest(end_of_day(any(u.data.period.end)), any(u.booked_at)) + days(2) AS missing_at
+    FROM (SELECT * FROM facts WHERE type = 'usage.rated') AS u
+    LEFT JOIN (SELECT * FROM bills WHERE reason = 'usage' AND total_minor > 0) AS b ON b.key = u.key
+        AND b.first_day <= toDate32(u.data.period.start) AND b.last_day >= toDate32(u.data.period.end)
+    GROUP BY key, id
+)
+GROUP BY key;
+
+-- What billing says of an order's case: told facts, its leg, its breaks, and whether something is still to come.
+CREATE TABLE billing ENGINE = Memory AS
+WITH {as_of:Int64} AS now
+SELECT
+    k.key AS key, told,
+    arrayFirst(d -> empty(d.periods), due) AS open_due, arrayExists(d -> empty(d.periods), due) AS has_open_due,
+    if(has_open_due, open_due, due[-1]) AS next_due,
+    multiIf(empty(due), 'not_expected', leg(now, next_due.due_at + days(1), next_due.due_at + days(2),
+        if(has_open_due, NULL, toInt64(next_due.billed_at)), next_due.billed_at > next_due.due_at + days(1))) AS state,
+    arrayFilter(d -> empty(d.periods) AND now >= d.due_at + days(2), due) AS missing,
+    -- one period billed twice is its own break
+    arrayFirst(d -> notEmpty(d.periods) AND length(arrayDistinct(d.periods)) = length(d.periods)
+        AND d.total_minor NOT IN (d.net_minor, d.gross_minor), due) AS unlike,
+    arrayFilter(u -> u.1 > 0 AND u.2 != u.3, rated) AS misrated, arrayFilter(u -> u.1 = 0, rated) AS unbilled,
+    arrayFilter(u -> now >= u.5, unbilled) AS overdue,
+    (notEmpty(misrated) AND now < misrated[1].4 + days(1)) OR (notEmpty(unbilled) AND empty(overdue)) AS waits,
+    arrayFilter(b -> b.1 != '', [
+        broken(state = 'missing', 'missing_invoice', toInt64(arraySum(arrayMap(d -> d.total_minor, missing)))),
+        broken(unlike.due_at != 0, 'quote_mismatch', toInt64(abs(unlike.total_minor - unlike.net_minor))),
+        broken(twice_minor > 0, 'duplicate_period', twice_minor),
+        broken(notEmpty(misrated) AND now >= misrated[1].4 + days(1), 'usage', toInt64(abs(misrated[1].2 - misrated[1].3))),
+        broken(notEmpty(overdue), 'unbilled_usage', toInt64(arraySum(arrayMap(u -> assumeNotNull(u.2), overdue)))),
+        broken(state = 'late', 'sla', next_due.total_minor)
+    ]) AS found
+FROM (
+    SELECT key, sum(told) AS told, sum(twice_minor) AS twice_minor FROM (
+        SELECT key, count() AS told, 0 AS twice_minor FROM bills GROUP BY key
+        UNION ALL
+        SELECT key, 0, toInt64(arraySum(arraySlice(arrayMap(b -> b.3, arraySort(groupArray((booked_at, document, total_minor)))), 2))) FROM bills
+        WHERE is_regular AND total_minor > 0 GROUP BY key, first_day, last_day, currency HAVING uniqExact(home) > 1
+        UNION ALL SELECT DISTINCT key, 0, 0 FROM facts WHERE key LIKE 'order:%'
+    ) GROUP BY key
+) AS k
+LEFT JOIN dues AS d ON d.key = k.key
+LEFT JOIN usages AS u ON u.key = k.key;
 
 -- What the ledger nets to. `control` are lines on the account of the document's kind, (amount, base amount) each.
 CREATE TABLE ledgers ENGINE = Memory AS
@@ -287,6 +391,13 @@ SELECT
     has_document AND ((is_misscheduled AND now < document.booked_at + minutes(15)) OR (NOT is_misscheduled AND notEmpty(schedules) AND notEmpty(unrecognised))
         OR (empty(schedules) AND notEmpty(revenues))) AS revenue_waits,
     greatest(0, needed_minor - applied_minor) AS unapplied_minor,
+    -- a part of a period is its price times days over days
+    arrayFilter(l -> isNotNull(l.proration.price_minor), document.data.lines) AS prorated,
+    arrayMap(l -> tuple(
+        toInt256(assumeNotNull(l.proration.price_minor)) * (dateDiff('day', assumeNotNull(toDate32(l.period.start)), assumeNotNull(toDate32(l.period.end))) + 1) AS above,
+        toInt256(dateDiff('day', assumeNotNull(toDate32(l.proration.period.start)), assumeNotNull(toDate32(l.proration.period.end))) + 1) AS below,
+        toInt256(assumeNotNull(l.amount_minor)) AS charged), prorated) AS parts,
+    arrayFirst(p -> p.2 != 0 AND abs(p.3 * p.2 - p.1) >= p.2, parts) AS wrong_part,
     arrayFilter(b -> b.1 != '', [
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
         broken(unbalanced_minor != 0, 'amount', unbalanced_minor),
@@ -312,6 +423,7 @@ SELECT
         broken(application = 'missing', if(applied_minor > 0, 'unapplied_cash', 'missing_application'), unapplied_minor),
         broken(subscription = 'missing', 'missing_subscription', total_minor),
         broken(is_doubted, 'conflict', stated_minor),
+        broken(has_document AND wrong_part.2 != 0, 'proration', size(toInt64(wrong_part.3 - rounded(wrong_part.1, wrong_part.2)))),
         broken(posting = 'late', 'sla', total_minor),
         broken(application = 'late', 'sla', unapplied_minor),
         broken(subscription = 'late', 'sla', total_minor)
@@ -320,27 +432,27 @@ FROM legs;
 
 CREATE TABLE verdicts ENGINE = Memory AS
 SELECT
-    key, facts,
+    v.key AS key, v.facts + b.told AS facts, arrayConcat(v.found, b.found) AS broken_by,
     mapFilter((name, state) -> state != '', map('quote_to_subscription', subscription,
-        'subscription_to_invoice', if(kind = 'order', 'not_expected', ''), 'invoice_to_posting', posting,
+        'subscription_to_invoice', if(kind = 'order', b.state, ''), 'invoice_to_posting', posting,
         'invoice_to_payment', payment, 'payment_to_application', application)) AS hops,
     hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
     multiIf(
-        notEmpty(found), 'break',
-        is_open OR revenue_waits, 'pending',
+        notEmpty(broken_by), 'break',
+        is_open OR revenue_waits OR b.waits, 'pending',
         kind = 'order', if(has_document, 'ok', 'pending'),
         -- its document, or what could have one, has not come; or the ledger has yet to follow a void
         NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied), 'pending',
         NOT has_document AND ((is_booked AND NOT is_cleared AND posting_waits) OR (NOT is_booked AND money_waits)), 'pending',
         cause = 'unreversed', 'pending', 'ok') AS outcome,
-    arraySort(arrayMap(b -> b.1, found)) AS classes,
-    if(empty(found), 0, arrayMax(arrayMap(b -> toInt64(b.2), found))) AS exposure_minor,
+    arraySort(arrayMap(b -> b.1, broken_by)) AS classes,
+    if(empty(broken_by), 0, arrayMax(arrayMap(b -> toInt64(b.2), broken_by))) AS exposure_minor,
     -- why the open leg has not come: the last delivery to its system that failed and did not succeed later
     arrayFilter(r -> NOT arrayExists(d -> d.data.target = r.data.target AND d.at >= r.at, delivered), refused) AS unmended,
     multiIf(
         posting IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'erp', unmended)[-1].data.failure,
         subscription IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'billing', unmended)[-1].data.failure, NULL) AS failure
-FROM breaks
+FROM breaks AS v LEFT JOIN billing AS b ON b.key = v.key
 WHERE kind NOT IN ('summary', 'index');
 
 -- Cases of what others tell: a batch of the documents that name it and its journal, a pair of companies.

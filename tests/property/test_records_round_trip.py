@@ -24,7 +24,8 @@ def test_no_field_is_lost_or_changed_by_reading_and_writing_it(record: dict[str,
     written = msgspec.json.decode(records.encode(records.decode(events.encoded(record))))
     sent = msgspec.json.decode(events.encoded(record))
     for times in (sent, written):
-        for place, name in ((times, "time"), (times["data"], "recorded_at"), (times["data"], "cutoff")):
+        moments = [(times["data"], name) for name in ("recorded_at", "cutoff", "known_until")]
+        for place, name in ((times, "time"), *moments):
             if place.get(name) is not None:
                 place[name] = msgspec.convert(place[name], type=events.datetime).astimezone(events.UTC)
     assert written == sent
