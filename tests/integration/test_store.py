@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sinks.client import Client, Store, StoreUnavailable, connect, key_hash
-from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, VerdictRow
+from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, VerdictRow, revision
 from tests.fixtures_store import StoreProcess
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -299,9 +299,29 @@ def test_a_stub_is_the_newest_of_its_case(store: Store) -> None:
     ])  # fmt: skip
     found = store.verdicts_of([case_key(1), case_key(2), case_key(3)])
     assert found.keys() == {case_key(1), case_key(2)}
-    assert found[case_key(1)][0][1:] == (NOW, None, "ok", 5, 3)
+    assert found[case_key(1)][0][1:] == (NOW, None, "ok", 5, 3, 1, revision(1, 2))
     deadline = datetime(2026, 3, 4, 5, 21, 7, 1, tzinfo=UTC)
-    assert found[case_key(2)][0][1:] == (other_month, deadline, "break", 2**63 + 2, 3)
+    assert found[case_key(2)][0][1:] == (other_month, deadline, "break", 2**63 + 2, 3, 1, revision(1, 3))
+
+
+def test_untold_are_the_cases_that_an_earlier_epoch_judged_beyond_a_revision(store: Store) -> None:
+    store.write_verdicts([
+        verdict_row(1, verdict(1), seq=1),
+        verdict_row(2, verdict(2), seq=2),
+        verdict_row(2, verdict(2), seq=4),
+        verdict_row(3, verdict(3), seq=3, partition=2),
+        verdict_row(4, verdict(4), epoch=2, seq=1),
+        verdict_row(5, verdict(5), epoch=3, seq=1),
+    ])  # fmt: skip
+    assert store.untold(1, revision(1, 1), 3) == [case_key(2), case_key(4)]
+    assert store.untold(1, revision(2, 1), 4) == [case_key(5)]
+    assert store.untold(2, 0, 1) == []
+
+
+def test_a_claim_is_higher_than_what_is_known_elsewhere(store: Store) -> None:
+    """The group's offsets outlive a store that was put back."""
+    assert store.claim(0, "a", 7) == 8
+    assert store.claim(0, "b", 2) == 9
 
 
 def test_seventy_thousand_known_cases_are_a_sorted_hash_each(store: Store) -> None:

@@ -150,7 +150,12 @@ def test_what_was_read_is_proven_with_its_rubbish_duplicates_and_heartbeats(book
     invoices, raw, controls = topics["invoices"], topics["raw.canonical"], topics["controls"]
     assert (invoices.records, invoices.facts, invoices.duplicates) == (10 + 2 + 2 + 6, 14, 3)
     assert invoices.dead_letters == len(RUBBISH)
-    assert (raw.records, raw.facts, raw.dead_letters, raw.ignored) == (5 + 6 + 2, 5, 6 + 1, 1)  # tieout alone says touched
+    assert (raw.records, raw.facts, raw.dead_letters, raw.ignored) == (
+        5 + 6 + 2,
+        5,
+        6 + 1,
+        1,
+    )  # tieout alone says touched
     assert (controls.records, controls.ignored) == (1, 1)
 
 
