@@ -210,8 +210,17 @@ def _check_deleted(admin: AdminClient, topics: Sequence[str]) -> None:
 
 
 def _cleanup_policies(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
-    futures = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics])
-    return {resource.name: future.result(TIMEOUT_S)["cleanup.policy"].value for resource, future in futures.items()}
+    """Asked again while a broker has not yet heard of a topic that another one has just made."""
+    asked_until = time.monotonic() + TIMEOUT_S
+    while True:
+        futures = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics])
+        try:
+            return {found.name: future.result(TIMEOUT_S)["cleanup.policy"].value for found, future in futures.items()}
+        except KafkaException as error:
+            is_unheard_of = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+            if not is_unheard_of or time.monotonic() > asked_until:
+                raise
+            time.sleep(0.2)
 
 
 def _source_of(topic: str) -> str:
