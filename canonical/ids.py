@@ -7,6 +7,7 @@
 """
 
 import re
+from collections.abc import Callable
 from typing import Literal, get_args
 from urllib.parse import quote, unquote
 
@@ -53,6 +54,14 @@ def account_key(entity: str, account: str) -> str:
 def natural_key(entity: str, system: str, *names: str) -> str:
     """The index case to which every invoice of a system comes that says the same in these words. Raises CaseKeyError."""
     return case_key("index", entity, system, "same+" + "+".join(quote(name, safe="") for name in names))
+
+
+def key_or_none(key: Callable[..., str], *names: str | None) -> str | None:
+    """`key(*names)`; None where a name is not known, or too long: nothing can be told to a case that cannot be."""
+    try:
+        return None if None in names else key(*names)
+    except CaseKeyError:
+        return None
 
 
 def fact_id(system: str, document: str, *transition: str) -> str:

@@ -11,12 +11,13 @@
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from canonical.events import EVENTS
-from canonical.ids import CaseKeyError, case_key, kind_of
+from canonical.ids import case_key, key_or_none, kind_of
 from canonical.records import Record
 from matching.case import ALLOCATION, Case
 from matching.policy import OtherName, Policy
@@ -40,14 +41,14 @@ def alias_of(fact: Any) -> str | None:
 
 def other_names(fact: Any, policy: Policy) -> Iterator[str]:
     """Keys under which other systems know the document that this fact tells of, as policy says ([identity])."""
-    kind = kind_of(fact.correlationid)
+    kind: Any = kind_of(fact.correlationid)
     if fact.type not in _DOCUMENTS.get(kind, ()):
         return
     data = fact.data
     identity = policy.identity.get(data.entity) or policy.identity.get("default")
     for other in getattr(identity, kind, ()):
         for ident in _named_by(other, data):
-            key = key_or_none(kind, data.entity, other.system, ident)
+            key = key_or_none(partial(case_key, kind), data.entity, other.system, ident)
             if key is not None:
                 yield key
 
@@ -59,13 +60,6 @@ def _named_by(other: OtherName, data: Any) -> Iterator[str]:
         yield data.number
     elif other.by == "ref":
         yield from (ref.value for ref in data.refs or () if ref.system == other.system)
-
-
-def key_or_none(kind: Any, entity: str, system: str, ident: str) -> str | None:
-    try:
-        return case_key(kind, entity, system, ident)
-    except CaseKeyError:
-        return None
 
 
 def home_of(case: Case) -> str | None:

@@ -17,7 +17,7 @@ import msgspec
 
 from canonical import records
 from canonical.events import AllocationKind, Event
-from canonical.ids import CaseKeyError, account_key, case_key, intercompany_key, kind_of, natural_key, period_key
+from canonical.ids import account_key, case_key, intercompany_key, key_or_none, kind_of, natural_key, period_key
 from canonical.money import MAX_MINOR
 from matching import documents
 from matching.aliases import LINKED, alias_of, home_of, other_names
@@ -269,7 +269,7 @@ def _order_of(fact: Any, policy: Policy) -> str | None:
     _, entity, system, _ = split_key(fact.correlationid)
     if policy.terms.expect[system].orders != "subscription":
         return None
-    return _key_or_none(partial(case_key, "order"), entity, system, fact.data.subscription_id)
+    return key_or_none(partial(case_key, "order"), entity, system, fact.data.subscription_id)
 
 
 def _by_natural_key(fact: Any) -> Iterator[Part]:
@@ -281,10 +281,10 @@ def _by_natural_key(fact: Any) -> Iterator[Part]:
         return
     _, entity, system, ident = split_key(fact.correlationid)
     if data.number is not None:
-        key = None if ident == data.number else _key_or_none(natural_key, entity, system, data.direction, name, data.number)  # fmt: skip
+        key = None if ident == data.number else key_or_none(natural_key, entity, system, data.direction, name, data.number)  # fmt: skip
     elif data.service_period is not None:
         period, amount = data.service_period, f"{data.total_minor} {data.currency}"
-        key = _key_or_none(natural_key, entity, system, data.direction, name, amount, str(period.start), str(period.end))  # fmt: skip
+        key = key_or_none(natural_key, entity, system, data.direction, name, amount, str(period.start), str(period.end))  # fmt: skip
     else:
         key = None
     if key is not None:
@@ -298,7 +298,7 @@ def _of_rebill(fact: Any) -> Iterator[Part]:
         _, entity, system, ident = split_key(fact.correlationid)
         if ident != data.document_id:
             return
-        original = _key_or_none(partial(case_key, "invoice"), entity, system, data.replaces)
+        original = key_or_none(partial(case_key, "invoice"), entity, system, data.replaces)
     if original is not None:
         yield Part(original, "rebill", data.total_minor, data.currency)
 
@@ -353,11 +353,9 @@ def _of_void(fact: Any, _: Policy) -> Iterable[Part]:
 
 def _between_companies(data: Any, amount_minor: int) -> Iterator[Part]:
     """Plus for the one that sells, minus for the one that buys."""
-    try:
-        pair = intercompany_key(data.entity, data.counterparty, data.number or data.document_id)
-    except CaseKeyError:  # names too long for a key: nothing can be told to a case that cannot be
-        return
-    yield Part(pair, "intercompany", amount_minor if data.direction == "sales" else -amount_minor, data.currency)
+    pair = key_or_none(intercompany_key, data.entity, data.counterparty, data.number or data.document_id)
+    if pair is not None:
+        yield Part(pair, "intercompany", amount_minor if data.direction == "sales" else -amount_minor, data.currency)
 
 
 def _of_usage(fact: Any, _: Policy) -> Iterable[Part]:
@@ -384,7 +382,7 @@ def _of_bank_line(fact: Any, _: Policy) -> Iterable[Part]:
 def _of_statement(fact: Any, _: Policy) -> Iterable[Part]:
     """To the account, whose statements follow on one another."""
     data = fact.data
-    account = _key_or_none(account_key, data.entity, data.account)
+    account = key_or_none(account_key, data.entity, data.account)
     if account is not None:
         yield Part(account, "opening", data.opening_minor, data.currency)
         yield Part(account, "closing", data.closing_minor, data.currency)
@@ -396,21 +394,13 @@ def _of_link(fact: Any, _: Policy) -> Iterable[Part]:
     return [] if alias is None else [Part(alias, "alias", 1, None)]
 
 
-def _key_or_none(key: Callable[..., str], *names: str | None) -> str | None:
-    """None where a name is not known or too long for a key: nothing can be told to a case that cannot be."""
-    try:
-        return None if None in names else key(*names)
-    except CaseKeyError:
-        return None
-
-
 def _of_posting(fact: Any, _: Policy) -> Iterable[Part]:
     """Of the period it is booked into, where that was over by then: only such a period can have been closed."""
     data, own = fact.data, fact.data.accounting_date
     at = data.recorded_at or fact.time
     if own is None or (at.year, at.month) <= (own.year, own.month):
         return ()
-    period = _key_or_none(partial(period_key, year=own.year, month=own.month), data.entity, data.ledger)
+    period = key_or_none(partial(period_key, year=own.year, month=own.month), data.entity, data.ledger)
     moved_minor = sum(max(0, line.base_minor or 0) for line in data.lines)
     return () if period is None else (Part(period, "booked", moved_minor, data.base_currency),)
 

@@ -24,9 +24,8 @@ from matching.identify import Book, Match, Receipt, identify_all
 from matching.matches import REFUSED, as_event
 from matching.policy import Policy
 from matching.unidentified import item_of, receipts_of
-from sinks.rows import MatchRow
+from sinks.rows import MatchRow, revision
 from streams import metrics
-from streams.join import revision
 from streams.memory import Partition
 from streams.partitioner import partition_of
 from streams.ports import NotOwner, Outbound

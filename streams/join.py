@@ -27,7 +27,7 @@ from matching.effects import as_event, effects
 from matching.judge import Progress, judge
 from matching.policy import Policy
 from matching.verdict import Break, Verdict, open_breaks, parts
-from sinks.rows import Stub, VerdictRow
+from sinks.rows import Stub, VerdictRow, revision
 from streams.memory import NO_BREAKS, NOTHING_TOLD, Entry, Partition
 from streams.partitioner import partition_of
 from streams.ports import InvariantBroken, Outbound
@@ -35,7 +35,6 @@ from streams.times import from_millis
 from streams.topics import BREAKS
 
 TOUCHED = "case.touched"
-SEQ_BITS = 40  # a trillion verdicts an epoch, eight million epochs
 _KEY, _ID, _TYPE, _DATA = b'"correlationid":', b'"id":', b'"type":', b'"data":'
 
 
@@ -199,18 +198,13 @@ def _effect_messages(entry: Entry, policy: Policy, partition: Partition) -> list
     return messages
 
 
-def revision(epoch: int, seq: int) -> int:
-    """One number in the order of (epoch, seq) (rule E2)."""
-    return (epoch << SEQ_BITS) + seq
-
-
-def _breaks_message(verdict: Verdict, revision: int, link: str) -> Outbound:
+def _breaks_message(verdict: Verdict, told_as: int, link: str) -> Outbound:
     """All breaks that stand of one case, none where it has none. The id says what is told, not when or by whom."""
     key = verdict.correlation_id
     identities = sorted(f"{found.class_}|{found.fingerprint}" for found in verdict.breaks)
     message_id = blake2b("|".join((key, *identities)).encode(), digest_size=16).hexdigest()
     body = {
-        "id": message_id, "case": key, "revision": revision, "entity": verdict.entity, "document": verdict.document,
+        "id": message_id, "case": key, "revision": told_as, "entity": verdict.entity, "document": verdict.document,
         "currency": verdict.currency, "exposure_minor": verdict.exposure_minor, "link": f"{link}/case?key={key}",
         "breaks": [_told(found) for found in verdict.breaks],
     }  # fmt: skip

@@ -28,7 +28,7 @@ from typing import Any
 from canonical.dead_letters import DeadLetter
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
-from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow
+from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow, revision
 from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
 from streams.identification import Identification
@@ -195,7 +195,7 @@ class Worker:
 
     async def _learn(self, partition: Partition, rows: Iterable[PositionRow]) -> None:
         """Which cases exist, what is due, and whose breaks an earlier owner judged and perhaps did not tell."""
-        partition.told_to = max((join.revision(row.epoch, row.seq) for row in rows), default=0)
+        partition.told_to = max((revision(row.epoch, row.seq) for row in rows), default=0)
         partition.known = Known(await self._patiently("known", partition.number))
         await self._refill(partition, BEGINNING)
         for source in self.policy.feeds:
