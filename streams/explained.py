@@ -6,16 +6,16 @@
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from canonical.events import Event
-from canonical.structs import RecordError, admit, decode
+from canonical.structs import decode
+from matching.judge import judge
 from matching.policy import Policy
 from matching.verdict import Verdict, whole
 from matching.verdict import decode as decode_verdict
 from sinks.replays import ReplayStore
-from streams.batch import reconcile
+from streams.batch import cases
 
 
 class CannotExplain(Exception):
@@ -25,18 +25,10 @@ class CannotExplain(Exception):
 def from_lines(
     lines: Iterable[bytes], key: str, policy: Policy, as_of: datetime | None
 ) -> tuple[Verdict, Sequence[Event]]:
-    held = list(lines)
-    facts = []
-    for line in held:
-        with suppress(RecordError):
-            event = admit(line.strip())
-            if event.correlationid == key:
-                facts.append(event)
-    if not facts:
-        raise CannotExplain(f"no event of case {key}")
-    return next(
-        verdict for raw in reconcile(held, policy, as_of) if (verdict := decode_verdict(raw)).correlation_id == key
-    ), facts
+    for case, latest in cases(lines, policy, lambda _line, _record, _letter: None):
+        if case.key == key:
+            return judge(case, policy, as_of or latest), case.facts()
+    raise CannotExplain(f"no event of case {key}")
 
 
 def from_store(store: ReplayStore, key: str, policy: Policy) -> tuple[Verdict, Sequence[Event]]:
