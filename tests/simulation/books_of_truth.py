@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from canonical import records, structs
 from canonical.structs import RecordError
 from company.business import Delivery, simulate
+from company.compare import Compared, compare
 from company.faults import FaultRates
 from company.truth import Truth
 from matching.case import Case
@@ -65,6 +67,28 @@ def lived(seed: int, cases: int, days: float = 60, faults: FaultRates | None = N
     truth = Truth()
     end = START + timedelta(days=days)
     return list(simulate(seed, cases, START, end, faults or FaultRates(), truth)), truth
+
+
+def at_the_end(seed: int, cases: int, days: float, faults: FaultRates | None) -> tuple[Compared, Truth, Ledger]:
+    """A company once everything has arrived and every deadline has passed."""
+    deliveries, truth = lived(seed, cases, days, faults)
+    ledger, as_of = ledger_of(deliveries), START + timedelta(days=days) + LONG_AFTER
+    return compare(truth.cases.values(), ledger.verdicts(as_of), as_of), truth, ledger
+
+
+def in_the_middle(
+    seed: int, days: float, faults: FaultRates, spans_days: tuple[int, ...], moments: int
+) -> Iterator[tuple[datetime, Compared]]:
+    """A company of 400 cases at moments of its life, each within one of the spans, as far as its records have arrived."""
+    deliveries, truth = lived(seed, 400, days, faults)
+    rng = Random(seed)
+    ledger, sent = Ledger(), iter([*deliveries, None])
+    delivery = next(sent)
+    for as_of in sorted(START + timedelta(days=rng.choice(spans_days) * rng.random()) for _ in range(moments)):
+        while delivery is not None and delivery.deliver_at <= as_of:
+            ledger.take(delivery.body)
+            delivery = next(sent)
+        yield as_of, compare(truth.cases.values(), ledger.verdicts(as_of), as_of)
 
 
 def ledger_of(deliveries: Iterable[Delivery]) -> Ledger:

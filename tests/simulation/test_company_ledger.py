@@ -5,7 +5,6 @@ What one case means for another (a batch's members) is told as a worker tells it
 
 from collections import Counter
 from datetime import timedelta
-from random import Random
 
 import pytest
 
@@ -19,7 +18,7 @@ from company.faults import (
     LIVING,
     FaultRates,
 )
-from tests.simulation.books_of_truth import LONG_AFTER, START, Ledger, ledger_of, lived
+from tests.simulation.books_of_truth import LONG_AFTER, START, at_the_end, in_the_middle, ledger_of, lived
 
 # Half of the invoices have something of the wider ledger, and half of the batches are wrong; records overtake each other.
 WIDER = FaultRates.only(
@@ -35,24 +34,15 @@ ENDS = {
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_what_the_wider_ledger_did(seed: int) -> None:
-    deliveries, truth = lived(seed, 2_000, 60, WIDER)
-    as_of = START + timedelta(days=60) + LONG_AFTER
-    compared = compare(truth.cases.values(), ledger_of(deliveries).verdicts(as_of), as_of)
+    compared, truth, _ = at_the_end(seed, 2_000, 60, WIDER)
     assert compared.differences == []
     assert (compared.cases, compared.unsettled) == (len(truth.cases), 0)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_what_is_known_of_the_wider_ledger_in_the_middle(seed: int) -> None:
-    deliveries, truth = lived(seed, 400, 5, WIDER)
-    rng = Random(seed)
-    ledger, sent = Ledger(), iter([*deliveries, None])
-    delivery = next(sent)
-    for as_of in sorted(START + timedelta(days=rng.choice((1, 2, 6, 20, 60)) * rng.random()) for _ in range(8)):
-        while delivery is not None and delivery.deliver_at <= as_of:
-            ledger.take(delivery.body)
-            delivery = next(sent)
-        assert compare(truth.cases.values(), ledger.verdicts(as_of), as_of).differences == [], as_of
+    for as_of, compared in in_the_middle(seed, 5, WIDER, (1, 2, 6, 20, 60), 8):
+        assert compared.differences == [], as_of
 
 
 def test_each_fault_of_the_wider_ledger_ends_as_a_controller_would_expect() -> None:

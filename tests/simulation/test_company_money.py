@@ -1,13 +1,12 @@
 """Card payments of the company, their payouts and the bank, as its truth has them and as they are judged."""
 
 from datetime import timedelta
-from random import Random
 
 import pytest
 
 from company.compare import compare
 from company.faults import LIVING, MONEY_FAULTS, MONEY_TURNS, PAYOUT_FAULTS, FaultRates
-from tests.simulation.books_of_truth import LONG_AFTER, START, Ledger, ledger_of, lived
+from tests.simulation.books_of_truth import LONG_AFTER, START, at_the_end, in_the_middle, ledger_of, lived
 
 # Half of the cases are card payments, half of the payouts are wrong; records overtake each other.
 CARDS = FaultRates.only(
@@ -22,24 +21,15 @@ ENDS = {
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_what_was_done_with_the_money(seed: int) -> None:
-    deliveries, truth = lived(seed, 2_000, 60, CARDS)
-    as_of = START + timedelta(days=60) + LONG_AFTER
-    compared = compare(truth.cases.values(), ledger_of(deliveries).verdicts(as_of), as_of)
+    compared, truth, _ = at_the_end(seed, 2_000, 60, CARDS)
     assert compared.differences == []
     assert (compared.cases, compared.unsettled) == (len(truth.cases), 0)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_what_is_known_of_the_money_in_the_middle(seed: int) -> None:
-    deliveries, truth = lived(seed, 400, 5, CARDS)
-    rng = Random(seed)
-    ledger, sent = Ledger(), iter([*deliveries, None])
-    delivery = next(sent)
-    for as_of in sorted(START + timedelta(days=rng.choice((1, 2, 6, 20, 60)) * rng.random()) for _ in range(8)):
-        while delivery is not None and delivery.deliver_at <= as_of:
-            ledger.take(delivery.body)
-            delivery = next(sent)
-        assert compare(truth.cases.values(), ledger.verdicts(as_of), as_of).differences == [], as_of
+    for as_of, compared in in_the_middle(seed, 5, CARDS, (1, 2, 6, 20, 60), 8):
+        assert compared.differences == [], as_of
 
 
 def test_each_fault_of_the_money_ends_as_a_controller_would_expect() -> None:

@@ -4,13 +4,11 @@ The truth is told by company.subscriptions as it makes things happen; the verdic
 """
 
 from datetime import timedelta
-from random import Random
 
 import pytest
 
-from company.compare import compare
 from company.faults import BILLING_FAULTS, BILLING_TURNS, FaultRates
-from tests.simulation.books_of_truth import LONG_AFTER, START, Ledger, ledger_of, lived
+from tests.simulation.books_of_truth import LONG_AFTER, START, at_the_end, in_the_middle, lived
 
 # Nearly every order is billed by a schedule; records overtake each other.
 BILLED = FaultRates.only(
@@ -24,25 +22,15 @@ ENDS = {
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_how_subscriptions_were_billed(seed: int) -> None:
-    deliveries, truth = lived(seed, 1_000, 60, BILLED)
-    as_of = START + timedelta(days=60) + LONG_AFTER
-    compared = compare(truth.cases.values(), ledger_of(deliveries).verdicts(as_of), as_of)
+    compared, truth, _ = at_the_end(seed, 1_000, 60, BILLED)
     assert compared.differences == []
     assert (compared.cases, compared.unsettled) == (len(truth.cases), 0)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_verdicts_say_what_is_known_of_subscriptions_in_the_middle(seed: int) -> None:
-    deliveries, truth = lived(seed, 400, 5, BILLED)
-    rng = Random(seed)
-    ledger, sent = Ledger(), iter([*deliveries, None])
-    delivery = next(sent)
     compared = 0
-    for as_of in sorted(START + timedelta(days=rng.choice((2, 40, 80, 120)) * rng.random()) for _ in range(10)):
-        while delivery is not None and delivery.deliver_at <= as_of:
-            ledger.take(delivery.body)
-            delivery = next(sent)
-        seen = compare(truth.cases.values(), ledger.verdicts(as_of), as_of)
+    for as_of, seen in in_the_middle(seed, 5, BILLED, (2, 40, 80, 120), 10):
         assert seen.differences == [], as_of
         compared += seen.cases
     assert compared > 400

@@ -5,13 +5,12 @@ The truth is told by the stories (company.stories) as they make things happen; t
 
 from collections import Counter
 from datetime import timedelta
-from random import Random
 
 import pytest
 
 from company.compare import compare
 from company.faults import INVOICE_FAULTS, INVOICE_TURNS, ORDER_FAULTS, FaultRates
-from tests.simulation.books_of_truth import LONG_AFTER, START, Ledger, ledger_of, lived
+from tests.simulation.books_of_truth import LONG_AFTER, START, at_the_end, in_the_middle, ledger_of, lived
 
 SEEDS = range(1, 21)
 CASES = 5_000
@@ -62,10 +61,7 @@ ENDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_verdicts_say_what_was_done_in_100_000_cases(seed: int) -> None:
-    deliveries, truth = lived(seed, CASES, DAYS)
-    ledger = ledger_of(deliveries)
-    as_of = START + timedelta(days=DAYS) + LONG_AFTER
-    compared = compare(truth.cases.values(), ledger.verdicts(as_of), as_of)
+    compared, truth, ledger = at_the_end(seed, CASES, DAYS, None)
     assert compared.differences == []
     assert (compared.cases, compared.unsettled) == (CASES, 0)
     assert ledger.refused == len(truth.dead_letters)
@@ -73,17 +69,8 @@ def test_verdicts_say_what_was_done_in_100_000_cases(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_verdicts_say_what_is_known_in_the_middle_of_turmoil(seed: int) -> None:
-    deliveries, truth = lived(seed, 400, 2, TURMOIL)
-    rng = Random(seed)
-    moments = sorted(START + timedelta(days=rng.choice((1, 2, 4, 20, 60, 100)) * rng.random()) for _ in range(8))
-    ledger, sent = Ledger(), iter([*deliveries, None])
-    delivery = next(sent)
     compared = unsettled = 0
-    for as_of in moments:
-        while delivery is not None and delivery.deliver_at <= as_of:
-            ledger.take(delivery.body)
-            delivery = next(sent)
-        seen = compare(truth.cases.values(), ledger.verdicts(as_of), as_of)
+    for as_of, seen in in_the_middle(seed, 2, TURMOIL, (1, 2, 4, 20, 60, 100), 8):
         assert seen.differences == [], as_of
         compared += seen.cases
         unsettled += seen.unsettled

@@ -3,33 +3,26 @@
 import json
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from canonical.dead_letters import DeadLetter
 from matching.case import Case
 from matching.effects import effects
 from matching.judge import judge
 from matching.policy import load
 from sources.records import Mapped, Rejected, map_paths
-from sources.registry import SOURCES, map_record
+from sources.registry import SOURCES
+from tests.sources import outcomes
 
 FOLDER = Path(__file__).parent / "fixtures" / "chargebee"
 PAID = json.loads((FOLDER / "payment_succeeded.json").read_text())
 
 
-def told(record: Any) -> tuple[Any, ...]:
-    outcome = map_record("chargebee", json.dumps(record).encode())
-    assert not isinstance(outcome, DeadLetter), outcome
-    return outcome
-
-
-def refusal(record: Any) -> DeadLetter:
-    outcome = map_record("chargebee", json.dumps(record).encode())
-    assert isinstance(outcome, DeadLetter), outcome
-    return outcome
+told = partial(outcomes.told, "chargebee")
+refusal = partial(outcomes.refusal, "chargebee")
 
 
 def invoice_with(**changes: Any) -> Any:

@@ -2,29 +2,22 @@
 
 import json
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from canonical.dead_letters import DeadLetter
 from sources.records import Mapped, Rejected, map_paths
-from sources.registry import SOURCES, map_record
+from sources.registry import SOURCES
+from tests.sources import outcomes
 
 FOLDER = Path(__file__).parent / "fixtures" / "quickbooks"
 RECORDS = [json.loads(line) for line in (FOLDER / "records.jsonl").read_text().splitlines()]
 
 
-def told(record: Any) -> tuple[Any, ...]:
-    outcome = map_record("quickbooks", json.dumps(record).encode())
-    assert not isinstance(outcome, DeadLetter), outcome
-    return outcome
-
-
-def refusal(record: Any) -> DeadLetter:
-    outcome = map_record("quickbooks", json.dumps(record).encode())
-    assert isinstance(outcome, DeadLetter), outcome
-    return outcome
+told = partial(outcomes.told, "quickbooks")
+refusal = partial(outcomes.refusal, "quickbooks")
 
 
 def changed(index: int, **values: Any) -> Any:
