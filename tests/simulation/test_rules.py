@@ -21,7 +21,7 @@ from streams.partitioner import partition_of
 from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
-from streams.worker import Worker
+from streams.worker import LATE_WRITES_S, Worker
 from tests.simulation.shell import START, Killed, Rig, document, life
 
 KEY = "invoice:acme-us:billing:1"
@@ -909,6 +909,17 @@ async def test_break_that_a_dead_worker_had_sent_to_the_store_is_told_though_it_
     await heir.tell_late_writes()
     await heir.flush()
     assert _told(rig), "nobody ever told of it"
+
+
+@scenario
+async def test_late_writes_are_looked_for_as_long_as_they_may_come_and_no_longer() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    for seconds, is_asked in ((LATE_WRITES_S - 1, True), (2, False)):
+        rig.clock.advance(seconds=seconds)
+        rig.store.calls.clear()
+        await worker.tell_late_writes()
+        assert ("untold" in rig.store.calls) == is_asked
 
 
 @scenario
