@@ -80,6 +80,11 @@ READ_SETTINGS = {
     "max_query_size": LOOKUP_KEYS * 1024,
 }
 
+DELETE_SETTINGS = {
+    "lightweight_deletes_sync": 1,
+    "max_query_size": LOOKUP_KEYS * 1024,
+}  # a replica that is away is not waited for
+
 _STUB_COLUMNS = "case_key, toUnixTimestamp64Milli(first_seen), toUnixTimestamp64Micro(next_deadline), outcome, digest, facts, epoch, revision"
 
 Result = TypeVar("Result")
@@ -163,6 +168,16 @@ class Store:
     def write_verdicts(self, rows: Sequence[VerdictRow]) -> None:
         self._insert_all("verdicts", _VERDICT_COLUMNS, map(_verdicts_block, _slices(rows)))
 
+    def drop_before(self, keys: Sequence[str], epoch: int) -> None:
+        """Removes the verdicts of earlier epochs than this one, which has a verdict of each of these cases.
+
+        From `verdicts` last: cut off before that, `split_cases` names the case again.
+        """
+        for start in range(0, len(keys), LOOKUP_KEYS):
+            listed = ",".join(_quoted(key) for key in keys[start : start + LOOKUP_KEYS])
+            self._command(f"DELETE FROM open_cases WHERE case_key IN ({listed}) AND revision < {revision(epoch, 0)}")
+            self._command(f"DELETE FROM verdicts WHERE case_key IN ({listed}) AND epoch < {int(epoch)}")
+
     def write_dead_letters(self, rows: Sequence[DeadLetterRow]) -> None:
         self._insert_all("dead_letters", _DEAD_LETTER_COLUMNS, map(_dead_letters_block, _slices(rows)))
 
@@ -223,11 +238,11 @@ class Store:
         return [key for (key,) in self._query(query, {"policy": policy})]
 
     def verdicts_of(self, keys: Sequence[str]) -> dict[str, tuple[Stub, bytes]]:
-        """Each case's stub and verdict as stored; keys without one are left out."""
+        """Each case's stub and verdict as stored, the newest where it lies in two months; keys without one are left out."""
         found: dict[str, tuple[Stub, bytes]] = {}
         for start in range(0, len(keys), LOOKUP_KEYS):
             listed = ",".join(_quoted(key) for key in keys[start : start + LOOKUP_KEYS])
-            query = f"SELECT {_STUB_COLUMNS}, raw FROM verdicts FINAL WHERE case_key IN ({listed})"
+            query = f"SELECT {_STUB_COLUMNS}, raw FROM verdicts FINAL WHERE case_key IN ({listed}) ORDER BY revision"
             for *stub, raw in self._query(query, column_formats={"raw": "bytes"}):
                 found[stub[0]] = _stub(*stub), raw
         return found
@@ -239,6 +254,15 @@ class Store:
             f"AND epoch < {int(epoch)} ORDER BY case_key"
         )
         return [key for (key,) in self._query(query)]
+
+    def split_cases(self, partition: int) -> list[tuple[str, int]]:
+        """(case, epoch of its newest verdict) of the partition's cases that lie in more than one month (rule E9)."""
+        query = (
+            f"SELECT case_key, max(epoch) FROM verdicts WHERE partition = {int(partition)} GROUP BY case_key "
+            "HAVING min(toYYYYMM(first_seen)) != max(toYYYYMM(first_seen)) ORDER BY case_key "
+            "SETTINGS optimize_aggregation_in_order = 1"
+        )
+        return [(key, epoch) for key, epoch in self._query(query)]
 
     def positions(self, partition: int) -> dict[str, PositionRow]:
         """How far each topic's `partition` is stored, by topic."""
@@ -350,6 +374,9 @@ class Store:
         statement = f"INSERT INTO {table} ({', '.join(columns)}) FORMAT Native\n"
         body = b"".join([statement.encode(), *pieces])
         self._try(lambda: self.client.raw_insert(None, insert_block=body))  # type: ignore[arg-type]
+
+    def _command(self, statement: str) -> None:
+        self._try(lambda: self.client.command(statement, settings=DELETE_SETTINGS))
 
     def _try(self, call: Callable[[], Result]) -> Result:
         return _patiently(call, self.client.uri, self._patience_s, self._sleep)

@@ -120,11 +120,12 @@ class Partition:
         self.known = Known()
         self.deadlines = Deadlines(deadlines_kept)
         self.awaited: dict[str, datetime] = {}
-        self.claimed_at = datetime.min.replace(tzinfo=UTC)
+        self.claimed_at_s = 0.0  # by the loop, whose time no clock sets
         self.retold: set[str] = set()  # cases told again, of which an earlier owner may not have told
         self.told_to = 0  # revision up to which breaks were told when the partition was claimed
         self.tells_all = True  # whether every case that is judged tells its breaks, those told before too
         self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)
+        self.is_whole = False  # whether no case lies in two months (rule E9)
 
     def next_seq(self) -> int:
         self.seq += 1

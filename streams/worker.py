@@ -117,7 +117,7 @@ class Worker:
                 self.policy.limits.facts_of,
                 max(1, self.settings.deadlines_kept // len(numbers)),
             )
-            claimed[number].claimed_at = self.clock()
+            claimed[number].claimed_at_s = asyncio.get_running_loop().time()
             claimed[number].tells_all = any(mark for tp, mark in marks.items() if tp[1] == number)
         stored = {number: await self._patiently("positions", number) for number in claimed}
         starts = await self._starts(tps, stored)
@@ -412,10 +412,24 @@ class Worker:
         metrics.feeds(feeds.complete_to, self.clock())
 
     async def tell_late_writes(self) -> None:
-        """What an earlier owner had sent to the store may arrive after our claim: nobody else will tell of it."""
+        """What an earlier owner had sent to the store may arrive after our claim: nobody else will tell of it.
+
+        Nor see that it lies in another month than ours of the same case (rule E9), once all of it has come.
+        """
         for partition in list(self.partitions.values()):
-            if (self.clock() - partition.claimed_at).total_seconds() < LATE_WRITES_S:
+            if asyncio.get_running_loop().time() - partition.claimed_at_s < LATE_WRITES_S:
                 await self._touch(partition, await self._untold(partition))
+            elif not partition.is_whole:
+                await self._unite(partition)
+
+    async def _unite(self, partition: Partition) -> None:
+        """A case that lies in two months stays in that of our verdict alone; where we have none, it is judged first."""
+        split = await self._patiently("split_cases", partition.number)
+        if ours := [key for key, epoch in split if epoch == partition.epoch]:
+            log.warning("partition %s: %s cases were stored in two months", partition.number, len(ours))
+            await self._patiently("drop_before", ours, partition.epoch)
+        await self._touch(partition, [key for key, epoch in split if epoch != partition.epoch])
+        partition.is_whole = not split
 
     # Flushing
 

@@ -304,6 +304,31 @@ def test_a_stub_is_the_newest_of_its_case(store: Store) -> None:
     assert found[case_key(2)][0][1:] == (other_month, deadline, "break", 2**63 + 2, 3, 1, revision(1, 3))
 
 
+def test_a_case_stored_in_two_months_is_shown_once_when_what_is_older_is_dropped(store: Store) -> None:
+    """Rule E9: a month is a partition of the table, and FINAL gives the newest verdict of each."""
+    january = NOW - timedelta(days=40)
+    store.write_verdicts([
+        verdict_row(1, verdict(1), epoch=2, first_seen=january),
+        verdict_row(1, verdict(1), epoch=1, seq=9),
+        verdict_row(2, verdict(2), epoch=1),
+        verdict_row(3, verdict(3), epoch=1, first_seen=january, partition=2),
+        verdict_row(3, verdict(3), epoch=2, partition=2),
+    ])  # fmt: skip
+    shown = [
+        f"SELECT revision FROM {table} FINAL WHERE document = 'INV-1' SETTINGS do_not_merge_across_partitions_select_final = 1"
+        for table in ("verdicts", "open_cases")
+    ]
+    assert [len(rows(store.client, query)) for query in shown] == [2, 2]
+    assert store.split_cases(1) == [(case_key(1), 2)]
+    assert store.verdicts_of([case_key(1)])[case_key(1)][0].epoch == 2
+    store.drop_before([case_key(1)], 2)
+    store.drop_before([case_key(1)], 2)
+    assert [rows(store.client, query) for query in shown] == [[(revision(2, 1),)]] * 2
+    assert store.split_cases(1) == []
+    assert store.split_cases(2) == [(case_key(3), 2)]
+    assert store.verdicts_of([case_key(2)])[case_key(2)][0].epoch == 1
+
+
 def test_untold_are_the_cases_that_an_earlier_epoch_judged_beyond_a_revision(store: Store) -> None:
     store.write_verdicts([
         verdict_row(1, verdict(1), seq=1),

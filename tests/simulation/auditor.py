@@ -13,7 +13,7 @@
 
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -436,6 +436,8 @@ class Auditor:
             stands = CaseTruth(verdict["facts"], verdict["outcome"], classes, verdict["exposure_minor"])
             if stands != expected[key]:
                 found.append(f"{key} is {stands}, and should be {expected[key]}")
+        shown = Counter(json.loads(row.raw)["correlation_id"] for row in self.store.shown())
+        found += [f"{key} is shown {times} times" for key, times in sorted(shown.items()) if times > 1]
         return found + self._letters_that_differ() + self._messages_that_differ(final)
 
     def _letters_that_differ(self) -> list[str]:

@@ -205,6 +205,9 @@ _OF_MEMORY: dict[str, Plant] = {
     "a case read again is first seen anew": edited(
         streams.join, "restore", ("entry.first_seen = stub.first_seen", "pass")
     ),
+    "a case in two months stays in both": edited(
+        Worker, "tell_late_writes", ("await self._unite(partition)", "partition.is_whole = True")
+    ),
     "reading never waits": edited(Worker, "_advance", ("self._room.clear()", "pass")),
     "a record that adds nothing leaves its case clean": edited(
         streams.join,

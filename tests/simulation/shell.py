@@ -154,6 +154,28 @@ class ClickHouse:
             for key, row in self.final().items()
         }
 
+    @staticmethod
+    def month(first_seen: datetime) -> Any:
+        """What of a case the store keeps apart (rule E9)."""
+        return first_seen.year, first_seen.month
+
+    def shown(self) -> list[VerdictRow]:
+        """What FINAL gives whoever looks: each case's newest row in each of its months."""
+        newest: dict[Any, VerdictRow] = {}
+        for row in sorted(self.rows, key=lambda row: (row.epoch, row.seq)):
+            newest[_decoded(row.raw)["correlation_id"], self.month(row.first_seen)] = row
+        return list(newest.values())
+
+    def split_cases(self, partition: int) -> list[tuple[str, int]]:
+        epochs: dict[str, list[int]] = defaultdict(list)
+        for row in self.shown():
+            if row.partition == partition:
+                epochs[_decoded(row.raw)["correlation_id"]].append(row.epoch)
+        return sorted((key, max(found)) for key, found in epochs.items() if len(found) > 1)
+
+    def drop_before(self, keys: Sequence[str], epoch: int) -> None:
+        self.rows = [row for row in self.rows if row.epoch >= epoch or _decoded(row.raw)["correlation_id"] not in keys]
+
     def final(self) -> dict[str, VerdictRow]:
         rows, seen, newest = self._newest
         if rows is not self.rows or len(rows) < seen:

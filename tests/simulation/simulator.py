@@ -192,7 +192,10 @@ class Simulation:
             if self.kafka.offset(tp) <= log.last_said:
                 return f"{tp} is committed to {self.kafka.offset(tp)}, its last record is {log.last_said}"
         dirty = [key for process in self.processes for p in process.worker.partitions.values() for key in p.dirty]
-        return f"{len(dirty)} cases are dirty" if dirty else ""
+        if dirty:
+            return f"{len(dirty)} cases are dirty"
+        held = [partition for process in self.processes for partition in process.worker.partitions.values()]
+        return "" if all(partition.is_whole for partition in held) else "late writes are still waited for"
 
     def _what_is_held(self) -> list[str]:
         """At rest the caches are within their limit."""

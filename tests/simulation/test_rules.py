@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
@@ -424,6 +424,53 @@ async def test_case_keeps_the_month_it_was_first_seen_in() -> None:
     rig.kafka.send(*life(1)[1:])
     await rig.settle(again)
     assert rig.store.final()[KEY].first_seen == first_seen
+
+
+@scenario
+async def test_case_that_two_lives_stored_in_two_months_is_shown_once() -> None:
+    """Both found nothing stored: one read the posting of January's last minute, the other February's invoice first."""
+    rig = Rig()
+    heir = await _seen_in_two_months(rig)
+    assert len(rig.store.shown()) == 2
+    await _late_writes_have_come(rig, heir)
+    assert [row.first_seen.month for row in rig.store.shown()] == [2]
+    assert rig.store.verdicts()[KEY]["facts"] == 2
+
+
+@scenario
+async def test_case_that_two_dead_lives_stored_in_two_months_is_shown_once() -> None:
+    rig = Rig()
+    await _seen_in_two_months(rig)
+    await _late_writes_have_come(rig, await start(rig, "third"))
+    assert [row.first_seen.month for row in rig.store.shown()] == [2]
+
+
+async def _seen_in_two_months(rig: Rig) -> Worker:
+    """What the first life had sent to the store arrives when its heir has read the case anew; gives the heir."""
+    rig.clock.now = datetime(2026, 1, 31, 23, 59, 30, tzinfo=UTC)
+    worker = await start(rig)
+    on_their_way: list[Any] = []
+    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
+    rig.store.after = killed_at("write_verdicts")
+    rig.kafka.send(document("posting", 1, rig.clock.now))
+    await rig.read(worker)
+    with pytest.raises(Killed):
+        await worker.flush()
+    rig.store.write_verdicts, rig.store.after = write, lambda method: None  # type: ignore[method-assign]
+    rig.clock.advance(minutes=1)
+    heir = await start(rig, "heir")
+    rig.kafka.send(document("invoice", 1, rig.clock.now))
+    await rig.settle(heir)
+    rig.store.write_verdicts(on_their_way)
+    return heir
+
+
+async def _late_writes_have_come(rig: Rig, worker: Worker) -> None:
+    for partition in worker.partitions.values():
+        partition.claimed_at_s -= LATE_WRITES_S
+    for _ in range(3):
+        await worker.tell_late_writes()
+        await rig.settle(worker)
 
 
 @scenario
@@ -916,7 +963,8 @@ async def test_late_writes_are_looked_for_as_long_as_they_may_come_and_no_longer
     rig = Rig()
     worker = await start(rig)
     for seconds, is_asked in ((LATE_WRITES_S - 1, True), (2, False)):
-        rig.clock.advance(seconds=seconds)
+        for partition in worker.partitions.values():
+            partition.claimed_at_s -= seconds
         rig.store.calls.clear()
         await worker.tell_late_writes()
         assert ("untold" in rig.store.calls) == is_asked

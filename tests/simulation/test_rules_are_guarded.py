@@ -128,6 +128,7 @@ GUARDED = [
     Guard("E7", "what is chosen is taken", _FREE_AGAIN, chosen.test_what_is_chosen_and_has_not_come_to_its_invoice_is_not_given_away_again),
     Guard("E7", "a person's choice wins", _ANY_CHOICE, persons.test_a_persons_choice_wins_over_tieouts_whenever_it_comes),
     planted("E9", "a case read again is first seen anew", rules.test_case_keeps_the_month_it_was_first_seen_in),
+    planted("E9", "a case in two months stays in both", rules.test_case_that_two_lives_stored_in_two_months_is_shown_once),
     Guard("E9", "the history keeps only what differed", _UNCHANGED, rules.test_history_holds_what_differed_and_only_that),
     planted("E10", "an evicted case counts as new", rules.test_evicted_case_comes_back_whole),
     planted("E10", "a dirty case is evicted", rules.test_case_read_while_its_flush_is_under_way_is_not_evicted),
