@@ -16,7 +16,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import group, malformed, orders, payouts, stories, subscriptions
+from company import credits, group, malformed, orders, payouts, stories, subscriptions
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
@@ -46,6 +46,7 @@ _HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3
 _WEEKEND = 0.35
 _OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
 _OF_MONEY = frozenset((*MONEY_FAULTS, *MONEY_TURNS))
+_FITS = stories.FITS | credits.FITS
 _FIRST_OF_MONTH = 2.5  # billing runs
 
 
@@ -141,6 +142,8 @@ class Company:
         bill = draw_bill(rng, customer, at, is_free=fault == "free")
         invoice = InvoiceLife(rng, pace, bill, at, serial, other=self._other(customer, serial))
         second = self._second(rng, fault, customer)
+        if fault in credits.STORIES:
+            return self._corrected(rng, invoice, fault)
         if fault in _OF_GROUP:
             return self._between_companies(rng, invoice, fault)
         if fault == "batched":
@@ -164,6 +167,13 @@ class Company:
         if bought is not None:
             sent += self._sent(rng, bought, fault)
         self._truth.add(group.pair(sold, bought, fault))
+        return sent
+
+    def _corrected(self, rng: Random, original: InvoiceLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:
+        """The original's truth comes last: it depends on when what the others tell it is delivered."""
+        sent: list[tuple[datetime, bytes, bytes]] = []
+        for life in (*credits.tell(original, fault), original):
+            sent += self._sent(rng, life, fault)
         return sent
 
     def _join_batch(self, invoice: InvoiceLife) -> None:
@@ -218,7 +228,7 @@ class Company:
         return sent
 
     def _customer(self, fault: str, serial: int) -> Customer:
-        fits = stories.FITS.get(fault)
+        fits = _FITS.get(fault)
         number = serial * _STRIDE
         while fits is not None and not fits(self._customers[number]):
             number += 1

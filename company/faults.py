@@ -28,11 +28,17 @@ GROUP_TURNS = ("between_companies",)
 MONEY_FAULTS = ("over_refunded", "disputed", "lost_dispute")
 MONEY_TURNS = ("charged", "refunded", "won_dispute")
 PAYOUT_FAULTS = ("line_left_out", "short_transfer", "lost_bank_line")
+# Of what is credited and billed again (company.credits). None unless asked for.
+CREDIT_FAULTS = (
+    "unposted_credit", "wrong_credit", "over_credited", "rebilled_beside", "rebilled_short", "credited_untaxed", "payment_left",
+)  # fmt: skip
+CREDIT_TURNS = ("credited_in_part", "rebilled", "payment_moved")
 BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
 
 # What an invoice, or a card payment in its place, can be drawn to be.
 INVOICES = (
     *INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS, *MONEY_FAULTS, *MONEY_TURNS,
+    *CREDIT_FAULTS, *CREDIT_TURNS,
 )  # fmt: skip
 
 
@@ -99,6 +105,17 @@ class FaultRates:
     forgotten_member: float = 0.0
     member_twice: float = 0.0
     unposted_batch: float = 0.0
+    # of invoices that are credited or billed again
+    unposted_credit: float = 0.0
+    wrong_credit: float = 0.0
+    over_credited: float = 0.0
+    rebilled_beside: float = 0.0
+    rebilled_short: float = 0.0
+    credited_untaxed: float = 0.0
+    payment_left: float = 0.0
+    credited_in_part: float = 0.0
+    rebilled: float = 0.0
+    payment_moved: float = 0.0
     # card payments, in place of invoices; of payouts
     over_refunded: float = 0.0
     disputed: float = 0.0
@@ -148,6 +165,8 @@ LIVING = FaultRates(
     short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
     over_refunded=0.003, disputed=0.003, lost_dispute=0.003, charged=0.1, refunded=0.02, won_dispute=0.003,
     line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05,
+    unposted_credit=0.003, wrong_credit=0.003, over_credited=0.003, rebilled_beside=0.003, rebilled_short=0.003, credited_untaxed=0.003,
+    payment_left=0.003, credited_in_part=0.01, rebilled=0.01, payment_moved=0.01,
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
     billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from company.pace import Pace
 from company.truth import CaseTruth, Span
 
 _DAY = timedelta(days=1)
+SERIALS = 10_000_000  # between the documents of one story: more than there are cases
 FAILURES = {
     "transient": "erp answered 503 service unavailable",
     "mapping": "account code {plan} is not mapped to a ledger account",
@@ -55,6 +56,8 @@ class Payment(NamedTuple):
 
 
 class InvoiceLife:
+    kind = "invoice"
+
     def __init__(self, rng: Random, pace: Pace, bill: Bill, at: datetime, serial: int, other: Customer) -> None:
         self.rng, self.pace, self.bill, self.at = rng, pace, bill, at
         self.other = other  # some other customer
@@ -65,6 +68,7 @@ class InvoiceLife:
         self.document_id = f"in_{serial:09d}"
         self.currency, self.amount_minor = bill.currency, bill.total_minor
         self.facts: list[Fact] = []
+        self.told: list[Fact] = []  # what other cases tell this one of theirs
         self.payments: list[Payment] = []
         self.claims: list[Claim] = []
         self.pending: list[Wait] = []
@@ -75,6 +79,7 @@ class InvoiceLife:
         self.settled: Fact | None = None
         self.void: Fact | None = None
         self.reversal: Fact | None = None
+        self.credited: Fact | None = None  # what took it back in full after it was paid
         self.stated: dict[str, Any] = {}  # what the document says in place of, or beside, what a bill says by itself
         self.batch_key: str | None = None  # the case of the batch that books it
 
@@ -279,18 +284,22 @@ class InvoiceLife:
         self.claims.append(Claim(name, evidence, exposure_minor, from_at))
 
     def truth(self, fault: str) -> CaseTruth:
+        known = self.facts + self.told
         truth = CaseTruth(
-            correlation_id=self.key, kind="invoice", entity=self.entity.name, document=self.number,
+            correlation_id=self.key, kind=self.kind, entity=self.entity.name, document=self.number,
             customer=self.bill.customer.id, currency=self.currency, amount_minor=self.amount_minor, fault=fault,
-            known_from=min(fact.seen_at for fact in self.facts if fact.is_delivered),
+            known_from=min(fact.seen_at for fact in known if fact.is_delivered),
             breaks=[self.break_of(claim) for claim in self.claims],
             pending=[wait.span() for wait in self.pending],
             failures=[Span(name, first.seen_at, last.seen_at if last else None) for name, first, last in self.failed],
-            unsettled=unsettled(self.facts) + [Span("gap", a.seen_at, b.seen_at) for a, b in self.gaps],
+            unsettled=unsettled(known) + [Span("gap", a.seen_at, b.seen_at) for a, b in self.gaps],
         )  # fmt: skip
         if self.issued is not None:
-            Legs(self, self.issued, truth).tell()
+            self.tell_legs(Legs(self, self.issued, truth))
         return truth
+
+    def tell_legs(self, legs: Legs) -> None:
+        legs.tell()
 
     def break_of(self, claim: Claim) -> Span:
         since = max([fact.seen_at for fact in claim.evidence] + ([claim.from_at] if claim.from_at else []))

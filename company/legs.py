@@ -71,6 +71,8 @@ class Legs:
         for payment in sorted(self.life.payments, key=lambda payment: payment.fact.seen_at):
             if payment.applied_minor or len(self.life.payments) == 1:
                 line += self.one_application(payment)
+        if self.life.credited is not None:
+            line = _cut(line, self.life.credited.seen_at, "not_expected")
         self.truth.hops["payment_to_application"] = line
 
     def one_application(self, payment: "Payment") -> Timeline:

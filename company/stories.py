@@ -71,7 +71,7 @@ def wrong_amount(life: InvoiceLife) -> None:
 def claim_fx(life: InvoiceLife, posting: Fact) -> None:
     rate = life.bill.rate
     assert rate is not None
-    off = abs(posting.data["lines"][0]["base_minor"] - life.bill.base(life.bill.total_minor))
+    off = abs(abs(posting.data["lines"][0]["base_minor"]) - life.bill.base(life.bill.total_minor))
     life.claim("fx", life.invoice, posting, exposure_minor=rate.document(off))
 
 

@@ -15,7 +15,7 @@ from company.bills import Bill, draw_bill
 from company.catalogue import rate_on, tax_minor
 from company.customers import Customer
 from company.facts import Fact
-from company.invoices import InvoiceLife
+from company.invoices import SERIALS, InvoiceLife
 from company.orders import OrderLife
 from company.pace import Pace
 from company.truth import CaseTruth, Span, Timeline, spans
@@ -26,7 +26,6 @@ MONTHS = 3
 MONTH_DAYS = 30
 _HOP = "subscription_to_invoice"
 _TARGET, _MISSING_AFTER = _DAY, 2 * _DAY
-_SERIALS = 10_000_000  # between the bills of one order: more than there are cases
 
 
 Moments = Callable[[], Span]  # asked once all is on its way: only then is known when it arrives
@@ -67,7 +66,7 @@ class Subscription(OrderLife):
         """Issued that long after the month began, booked and paid."""
         at = datetime.combine(self.starts[month], time.min, UTC) + after + self.within((0, 3_000))
         bill = self.priced(at.date(), self.price.net_minor if net_minor is None else net_minor)
-        life = InvoiceLife(self.rng, self.pace, bill, at, self.serial + _SERIALS * (len(self.bills) + 1), self.other)
+        life = InvoiceLife(self.rng, self.pace, bill, at, self.serial + SERIALS * (len(self.bills) + 1), self.other)
         life.stated = {"order_key": self.key, "service_period": self.month(month), **stated}
         self.bills[name] = life
         stories.tell(life, "clean")

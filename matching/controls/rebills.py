@@ -70,16 +70,17 @@ def _too_much(view: View, credits: Sequence[Any]) -> Failure | None:
 
 
 def _beside(view: View, credits: Sequence[Any], rebills: Sequence[Any]) -> Answer:
-    """The original stands until it is credited in full, within the target of postings."""
+    """The original stands until it is credited in full, tax with it, within the target of postings."""
     credited_minor = sum(map(_amount, credits))
-    rest_minor = view.total_minor - credited_minor
-    if rest_minor > view.policy.tolerance.amount_minor:
-        if _may_still_follow(view, max(map(moment, (view.document, *credits, *rebills)))):
-            return _WAITING
-        return _fails(view, f"{rebills[0].subject} bills it again and it was not credited in full; credit the rest", view.total_minor, credited_minor, "credited", "credited", (*credits, *rebills))  # fmt: skip
     taxes, tax_minor = [credit.data.tax_minor for credit in credits], view.document.data.tax_minor
-    if tax_minor is None or None in taxes or abs(sum(taxes) - tax_minor) <= view.policy.tolerance.tax_minor:
+    is_short = view.total_minor - credited_minor > view.policy.tolerance.amount_minor
+    is_untaxed = tax_minor is not None and None not in taxes and abs(sum(taxes) - tax_minor) > view.policy.tolerance.tax_minor  # fmt: skip
+    if not (is_short or is_untaxed):
         return _PASS
+    if _may_still_follow(view, max(map(moment, (view.document, *credits, *rebills)))):
+        return _WAITING
+    if is_short:
+        return _fails(view, f"{rebills[0].subject} bills it again and it was not credited in full; credit the rest", view.total_minor, credited_minor, "credited", "credited", (*credits, *rebills))  # fmt: skip
     return _fails(view, "the original was credited without its tax, and is billed again with it; credit the tax", tax_minor, sum(taxes), "tax credited", "tax credited", (*credits, *rebills))  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from company.malformed import digest
 from matching.judge import judge
 from matching.verdict import Verdict
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, Ledger, lived
+from tests.simulation.test_company_credits import CORRECTED
 from tests.simulation.test_company_ledger import WIDER
 from tests.simulation.test_company_money import CARDS
 from tests.simulation.test_company_orders import BILLED
@@ -38,7 +39,7 @@ CASES_PER_COMPANY = 50_000
 DAYS = 60
 # Of which cases the rules of a file speak.
 _ABOUT = {
-    "verdicts.sql": re.compile("(invoice|order):|summary:[^:]*:erp:|index:[^:]*:intercompany:"),
+    "verdicts.sql": re.compile("(invoice|order|credit):|summary:[^:]*:erp:|index:[^:]*:intercompany:"),
     "money.sql": re.compile("(receipt|payout):|(summary|index):[^:]*:bank:"),
 }
 
@@ -159,6 +160,7 @@ def _arguments() -> Any:
         "--ledger", action="store_true", help="batches, revenue over time, exchange gains and the group"
     )
     parser.add_argument("--billed", action="store_true", help="subscriptions billed by a schedule")
+    parser.add_argument("--corrected", action="store_true", help="invoices that are credited and billed again")
     parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
@@ -166,7 +168,7 @@ def _arguments() -> Any:
 def main() -> int:
     arguments = _arguments()
     rules = "money.sql" if arguments.money else "verdicts.sql"
-    chosen = (("money", CARDS), ("ledger", WIDER), ("billed", BILLED), ("turmoil", TURMOIL))
+    chosen = (("money", CARDS), ("ledger", WIDER), ("billed", BILLED), ("corrected", CORRECTED), ("turmoil", TURMOIL))
     faults = next((rates for name, rates in chosen if getattr(arguments, name)), None)
     oracle, comparison = Oracle(arguments.sql or SQL.with_name(rules)), Comparison(_ABOUT[rules])
     seed, left = arguments.seed, arguments.cases

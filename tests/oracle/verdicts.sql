@@ -43,6 +43,7 @@ FROM (
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
                 from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
+                invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
                 from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
                 service_period Tuple(start Nullable(String), end Nullable(String)),
                 period Tuple(start Nullable(String), end Nullable(String)),
@@ -67,23 +68,42 @@ FROM (
 )
 WHERE place = 1;
 
+-- What documents with a case of their own tell of themselves: a credit its invoice, a rebill what it replaces, an application the
+-- case of the payment that it takes from. It counts there as a fact; of one that was voided with nothing to it.
+CREATE TABLE effects ENGINE = Memory AS
+SELECT
+    assumeNotNull(multiIf(what = 'credit_memo.issued', data.invoice_key, what = 'invoice.issued', data.replaces_key, data.payment_key)) AS key, home,
+    concat('told:', data.document_id) AS id, multiIf(home IN (SELECT key FROM facts WHERE type IN ('invoice.voided', 'credit_memo.voided')), 'told.void',
+        what = 'credit_memo.issued', 'told.credit', what = 'invoice.issued', 'told.rebill', what = 'cash.applied', 'told.taken', 'told.given_back') AS type,
+    source, at, booked_at, data
+FROM (SELECT * EXCEPT (key, type), key AS home, type AS what FROM facts)
+WHERE (what = 'credit_memo.issued' AND isNotNull(data.invoice_key)) OR (what = 'invoice.issued' AND isNotNull(data.replaces_key))
+    OR (what IN ('cash.applied', 'cash.unapplied') AND data.from_kind IN ('payment', 'deposit') AND isNotNull(data.payment_key));
+
 -- One row a case: its facts by what they are, each in order of (at, id).
 CREATE TABLE cases ENGINE = Memory AS
 SELECT
     key, splitByChar(':', key)[1] AS kind, splitByChar(':', key)[2] AS company,
     sum(contents) AS facts, max(is_doubted) AS is_doubted, min(at) AS first_at, countIf(data.entity != splitByChar(':', key)[2]) AS strangers,
-    arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, booked_at, source, data), type IN ('invoice.issued', 'quote.approved'))) AS told,
-    groupArrayIf(tuple(booked_at, data), type = 'invoice.voided') AS voids,
+    arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, booked_at, source, data), has(if(kind = 'credit', ['credit_memo.issued'], ['invoice.issued', 'quote.approved']), type))) AS told,
+    groupArrayIf(tuple(booked_at, data), type = if(kind = 'credit', 'credit_memo.voided', 'invoice.voided')) AS voids,
     arraySort(x -> (x.type, x.at, x.id), groupArrayIf(tuple(at, id, booked_at, type, data), type IN ('posting.recorded', 'posting.reversed'))) AS journal,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.received') AS payments,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.failed') AS failures,
-    groupArrayIf(tuple(at, booked_at, data), type = 'cash.applied') AS applied,
+    groupArrayIf(tuple(at, booked_at, data, if(type = 'cash.applied', 1, -1) AS sign), type IN ('cash.applied', 'cash.unapplied')) AS applied,
+    groupArrayIf(tuple(at, booked_at, data), type = 'told.credit') AS credits,
+    groupArrayIf(tuple(at, booked_at, data), type = 'told.rebill') AS rebills,
+    groupArrayIf(tuple(at, booked_at, data, if(type = 'told.taken', -1, 1) AS sign), type IN ('told.taken', 'told.given_back')) AS taken,
     arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, data), type = 'delivery.failed')) AS refused,
     groupArrayIf(tuple(at, data), type = 'delivery.succeeded') AS delivered,
     groupArrayIf(tuple(booked_at, data), type = 'subscription.activated') AS activated,
     groupArrayIf(tuple(booked_at, data), type = 'revenue_schedule.set') AS schedules,
     groupArrayIf(tuple(booked_at, data), type = 'revenue.recognised') AS revenues
-FROM facts GROUP BY key;
+FROM (
+    SELECT key, id, type, source, at, booked_at, data, contents, is_doubted FROM facts
+    UNION ALL SELECT key, id, type, source, at, booked_at, data, 1, false FROM effects
+)
+GROUP BY key;
 
 -- The document that stands, and which others stand beside it.
 CREATE TABLE documents ENGINE = Memory AS
@@ -207,13 +227,13 @@ LEFT JOIN usages AS u ON u.key = k.key;
 CREATE TABLE ledgers ENGINE = Memory AS
 SELECT
     *,
-    arrayFilter(p -> p.data.document_type IN ('invoice', 'void', 'other') AND p.data.posting_kind != 'revaluation'
+    arrayFilter(p -> has([if(kind = 'credit', 'credit', 'invoice'), 'void', 'other'], p.data.document_type) AND p.data.posting_kind != 'revaluation'
         AND NOT (p.data.posting_kind = 'manual' AND p.data.document_type = 'other'), journal) AS booked,
     notEmpty(booked) AS is_booked,
     booked[1].data.base_currency AS base_currency,
     coalesce(currency, booked[1].data.currency, base_currency) AS ledger_currency,
     if(coalesce(document.data.direction, booked[1].data.direction) = 'purchase', 'payable', 'receivable') AS role,
-    if(role = 'payable', -1, 1) AS way,
+    if(role = 'payable', -1, 1) * if(kind = 'credit', -1, 1) AS way,
     arrayMap(p -> tuple(
         p.data.currency AS in_currency, p.data.base_currency AS in_base,
         way * arraySum(arrayMap(l -> coalesce(l.amount_minor, l.base_minor, 0), arrayFilter(l -> l.role = role, p.data.lines))) AS net), booked) AS entries,
@@ -282,19 +302,36 @@ SELECT
     *,
     arrayFilter(f -> arrayExists(p -> p.data.document_id = f.data.document_id AND p.at <= f.at, payments), failures) AS taken_back,
     arraySort(arrayConcat(arrayMap(p -> (p.at, p.booked_at, assumeNotNull(p.data.amount_minor)), payments),
-        arrayMap(f -> (f.at, f.booked_at, -assumeNotNull(f.data.amount_minor)), taken_back))) AS received,
-    arraySort(arrayMap(a -> (a.at, a.booked_at, assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind = 'payment', applied))) AS applications,
-    arraySort(arrayMap(a -> (a.at, a.booked_at, assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind != 'payment', applied))) AS reductions,
+        arrayMap(f -> (f.at, f.booked_at, -assumeNotNull(f.data.amount_minor)), taken_back),
+        arrayMap(t -> (t.at, t.booked_at, t.sign * assumeNotNull(t.data.amount_minor)), taken))) AS received,
+    arraySort(arrayMap(a -> (a.at, a.booked_at, a.sign * assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind = 'payment', applied))) AS applications,
+    arrayFilter(c -> isNull(currency) OR c.data.currency = currency, credits) AS credited,
+    arraySort(arrayConcat(
+        arrayMap(a -> (a.at, a.booked_at, a.sign * assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind != 'payment', applied)),
+        arrayMap(c -> (c.at, c.booked_at, assumeNotNull(c.data.total_minor)), credited))) AS reductions,
     arraySum(arrayMap(m -> m.3, received)) AS received_minor,
     arraySum(arrayMap(m -> m.3, applications)) AS applied_minor,
     arraySum(arrayMap(m -> m.3, reductions)) AS reduced_minor,
+    toInt64(arraySum(arrayMap(c -> assumeNotNull(c.data.total_minor), credited))) AS credited_minor,
     empty(payments) AND applied_minor > received_minor AS is_known_from_applications,
     if(is_known_from_applications, applied_minor, received_minor) AS paid_minor,
     paid_minor + reduced_minor AS settled_minor,
     arraySort(arrayConcat(if(is_known_from_applications, applications, received), reductions)) AS settling,
     greatest(0, least(total_minor - reduced_minor, received_minor)) AS needed_minor,
     arrayCount(p -> p.data.amount_minor = stated_minor - reduced_minor, payments) AS whole_payments,
-    if(paid_minor > 0, greatest(0, settled_minor - total_minor - extra_minor), 0) AS excess_minor
+    if(paid_minor > 0, greatest(0, settled_minor - total_minor - extra_minor), 0) AS excess_minor,
+    -- cash on what takes it no longer: beyond what is open, or on a document that credits took back in full
+    applied_minor > 0 AND total_minor != 0 AND least(credited_minor, reduced_minor) >= total_minor AS is_taken_back,
+    greatest(0, applied_minor - greatest(0, total_minor + extra_minor - reduced_minor)) AS beyond_minor,
+    has_document AND kind = 'invoice' AND beyond_minor > 0 AND (is_taken_back OR excess_minor = 0) AS is_misapplied,
+    arrayMax(arrayMap(m -> m.2, arrayConcat(applications, reductions))) + minutes(240) AS misapplied_at,
+    -- credits do not exceed the document; a rebill stands in the place of one that they took back, tax and all
+    if(arrayExists(c -> isNull(c.data.tax_minor), credited), NULL, toInt64(arraySum(arrayMap(c -> coalesce(c.data.tax_minor, 0), credited)))) AS credited_tax,
+    multiIf(NOT has_document OR kind != 'invoice' OR is_void, 0, credited_minor > total_minor, credited_minor - total_minor,
+        credited_tax > tax_minor, credited_tax - tax_minor, 0) AS overcredited_minor,
+    multiIf(NOT has_document OR kind != 'invoice' OR is_void OR empty(rebills), 0, credited_minor < total_minor, total_minor - credited_minor,
+        coalesce(tax_minor - credited_tax, 0)) AS uncredited_minor,
+    arrayMax(arrayConcat([document.booked_at], arrayMap(c -> c.booked_at, credited), arrayMap(r -> r.booked_at, rebills))) + minutes(15) AS uncredited_at
 FROM causes;
 
 CREATE TABLE legs ENGINE = Memory AS
@@ -310,7 +347,7 @@ SELECT
         arrayFold((since, u) -> if(since - u.2 <= minutes(15), least(since, u.1), since), edited, toInt64(standing[1].booked_at))) AS posted_at,
     arrayMax(arrayMap(r -> r.2, reversals)) AS reversed_at,
     greatest(issued_at, if(isNull(posted_at) AND is_booked, reversed_at, 0)) AS posting_from,
-    multiIf(NOT has_document OR kind != 'invoice', '', isNull(posted_at) AND (total_minor = 0 OR isNotNull(document.data.summary_key)), 'not_expected',
+    multiIf(NOT has_document OR kind NOT IN ('invoice', 'credit'), '', isNull(posted_at) AND (total_minor = 0 OR isNotNull(document.data.summary_key)), 'not_expected',
         leg(now, posting_from + minutes(15), posting_from + days(1), posted_at, posted_at > issued_at + minutes(15))) AS posting,
     -- payment: due at the end of the due date, in calendar days
     end_of_day(coalesce(toDate32(document.data.due_date), toDate32(fromUnixTimestamp64Micro(document.at, 'UTC')) + 30)) AS due_at,
@@ -359,7 +396,7 @@ SELECT
     toInt256(expected_tax) * rate_above AS tax_above,
     greatest(length(taxed), length(arrayFilter(l -> l.of NOT IN (role, 'tax'), lines))) AS tax_roundings,
     multiIf(
-        NOT has_document OR kind != 'invoice' OR is_void, 0,
+        NOT has_document OR kind NOT IN ('invoice', 'credit') OR is_void, 0,
         is_tax_torn, size(assumeNotNull(tax_minor) - tax_of_lines),
         NOT is_tax_compared, 0,
         isNotNull(booked_tax_minor), size(assumeNotNull(booked_tax_minor) - expected_tax),
@@ -411,16 +448,19 @@ SELECT
         broken(strangers > 0, 'entity', stated_minor),
         broken(posting = 'missing', 'missing_posting', total_minor),
         broken(cause = 'unreversed' AND now >= void_at + minutes(15), 'missing_reversal', if(shown_currency = currency, size(stands_minor), stated_minor)),
-        broken(NOT has_document AND kind = 'invoice' AND is_booked AND NOT is_cleared AND NOT posting_waits, 'orphan_posting', size(stands_minor)),
+        broken(NOT has_document AND kind IN ('invoice', 'credit') AND is_booked AND NOT is_cleared AND NOT posting_waits, 'orphan_posting', size(stands_minor)),
         broken(has_document AND cause = 'duplicate', 'duplicate_posting', if(isNull(net_minor), total_minor, size(stands_minor - total_minor))),
         broken(notEmpty(extra), 'duplicate_invoice', extra_minor),
-        broken(NOT has_document AND kind = 'invoice' AND NOT is_booked AND notEmpty(arrayConcat(payments.at, applied.at)) AND NOT money_waits
+        broken(NOT has_document AND kind = 'invoice' AND NOT is_booked AND notEmpty(arrayConcat(payments.at, applied.at, credits.at)) AND NOT money_waits
             AND if(received_minor != 0, received_minor, applied_minor + reduced_minor) > 0, if(empty(payments), 'orphan_application', 'orphan_payment'),
             if(received_minor != 0, received_minor, applied_minor + reduced_minor)),
         broken(payment = 'missing' AND paid_minor <= 0, 'missing_payment', total_minor - settled_minor),
         broken(payment IN ('late', 'missing') AND paid_minor > 0, 'short_payment', total_minor - settled_minor),
-        broken(has_document AND excess_minor > 0, if(length(payments) > 1 AND whole_payments > 1, 'duplicate_payment', 'overpayment'), excess_minor),
+        broken(has_document AND excess_minor > 0 AND NOT (is_taken_back AND whole_payments < 2), if(length(payments) > 1 AND whole_payments > 1, 'duplicate_payment', 'overpayment'), excess_minor),
         broken(application = 'missing', if(applied_minor > 0, 'unapplied_cash', 'missing_application'), unapplied_minor),
+        broken(is_misapplied AND now >= misapplied_at, 'misapplied', beyond_minor),
+        broken(overcredited_minor > 0, 'credit_rebill', overcredited_minor),
+        broken(overcredited_minor = 0 AND uncredited_minor != 0 AND now >= uncredited_at, 'credit_rebill', size(uncredited_minor)),
         broken(subscription = 'missing', 'missing_subscription', total_minor),
         broken(is_doubted, 'conflict', stated_minor),
         broken(has_document AND wrong_part.2 != 0, 'proration', size(toInt64(wrong_part.3 - rounded(wrong_part.1, wrong_part.2)))),
@@ -439,10 +479,10 @@ SELECT
     hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
     multiIf(
         notEmpty(broken_by), 'break',
-        is_open OR revenue_waits OR b.waits, 'pending',
+        is_open OR revenue_waits OR b.waits OR is_misapplied OR uncredited_minor != 0, 'pending',
         kind = 'order', if(has_document, 'ok', 'pending'),
         -- its document, or what could have one, has not come; or the ledger has yet to follow a void
-        NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied), 'pending',
+        NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied) AND empty(credits), 'pending',
         NOT has_document AND ((is_booked AND NOT is_cleared AND posting_waits) OR (NOT is_booked AND money_waits)), 'pending',
         cause = 'unreversed', 'pending', 'ok') AS outcome,
     arraySort(arrayMap(b -> b.1, broken_by)) AS classes,

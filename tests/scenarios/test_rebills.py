@@ -34,6 +34,8 @@ REBILLS = (
         posting("-120.00", "2d", tax="-20.00", event="posting.reversed", reverses="je_1", document="rev_1"), *REBILLED), "5d", "ok",
         controls={"credit_rebill": "pass"}),
     Row("the credit left the tax where it was", (*SOLD, *credit("120.00", tax="0"), *REBILLED), "5d", "break", "credit_rebill", "20.00"),
+    Row("the credit left the tax where it was, a minute ago", (*SOLD, *credit("120.00", tax="0"), *REBILLED), "2d+1m", "pending",
+        controls={"credit_rebill": "not_assessed"}),
     Row("row 7: credit and rebill with the payment still on the original", (*SOLD, payment("120.00"), applied("120.00"), *credit("120.00"), *REBILLED),
         "9d", "break", "misapplied"),
     Row("row 7: the payment was moved to the rebill", (*SOLD, payment("120.00"), applied("120.00"), *credit("120.00"), *REBILLED,
