@@ -37,6 +37,9 @@ PolicyFile = Annotated[str | None, typer.Option("--policy", metavar="FILE", help
 SourceName = Annotated[
     str, typer.Argument(metavar="SOURCE", help="canonical, stripe, xero_tables, receivables_csv ...")
 ]
+SourceNames = Annotated[
+    str, typer.Option("--sources", envvar="TIEOUT_SOURCES", metavar="NAME,NAME", help="Which are read here.")
+]
 RecordPaths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or folders of the source's records.")]
 
 # How `tieout dlq` chooses letters
@@ -62,6 +65,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without it, only what w
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:19092"
 DEFAULT_STORE = "http://127.0.0.1:8124"
+ALL_SOURCES = "all"
 LETTERS_AT_ONCE = 100
 EXIT_WRONG, EXIT_CANNOT = 1, 2
 PROGRESS_AFTER_S = 2.0
@@ -481,6 +485,7 @@ def worker(
     cached_cases: Annotated[
         int, typer.Option(min=1, help="Kept in memory, about 5 kB each; others are read again from the store.")
     ] = 1_000_000,
+    sources: SourceNames = ALL_SOURCES,
 ) -> None:
     """Run a stream worker, until SIGTERM.
 
@@ -488,7 +493,6 @@ def worker(
 
     Example: tieout worker --bootstrap kafka:9092 --store http://clickhouse:8123
     """
-    from sources.registry import SOURCES
     from streams.app import run
     from streams.doctor import Unreachable, reach, reach_broker
     from streams.metrics import PortInUse
@@ -497,7 +501,7 @@ def worker(
     _policy(policy)
     settings = Settings(
         bootstrap=bootstrap, store_url=store, metrics_host=metrics_host, metrics_port=metrics_port, group=group,
-        policy_path=policy, sources=tuple(SOURCES), cached_cases=cached_cases,
+        policy_path=policy, sources=_sources(sources), cached_cases=cached_cases,
     )  # fmt: skip
     with _mistakes(Unreachable, PortInUse):
         reach_broker(bootstrap)
@@ -814,6 +818,7 @@ def topics(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     partitions: Annotated[int, typer.Option(help="Of each new topic; joined topics need the same number.", min=1)] = 4,
     replication: Annotated[int, typer.Option(help="Copies of each; 3 on a cluster.", min=1)] = 1,
+    sources: SourceNames = ALL_SOURCES,
     as_json: AsJson = False,
 ) -> None:
     """Create the topics that are missing, and check the others.
@@ -822,20 +827,20 @@ def topics(
     """
     from confluent_kafka import KafkaException
 
-    from sources.registry import SOURCES
     from streams.doctor import Unreachable, reach_broker
     from streams.topics import TopicsDiffer, create, describe
 
+    named = _sources(sources)
     with _mistakes(Unreachable, TopicsDiffer):
         reach_broker(bootstrap)
         try:
-            created = create(bootstrap, partitions, replication, list(SOURCES))
+            created = create(bootstrap, partitions, replication, named)
         except KafkaException as error:
             _cannot(f"the broker at {bootstrap} refused: {error.args[0].str()}")
     if as_json:
         _print_json({"partitions": created.partitions, "created": created.made})
         return
-    for topic, purpose in describe(SOURCES):
+    for topic, purpose in describe(named):
         state = "created" if topic in created.made else "exists"
         typer.echo(f"{topic:<22} {created.partitions[topic]:>4} partitions  {state:<8} {purpose}")
 
@@ -914,17 +919,19 @@ def verify(
 
 
 @app.command()
-def doctor(bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def doctor(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, store: StoreUrl = DEFAULT_STORE, sources: SourceNames = ALL_SOURCES,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Check broker, topics, store, clock and disk.
 
     Exit code 1 where something is wrong.
 
     Example: tieout doctor --json
     """
-    from sources.registry import SOURCES
     from streams.doctor import examine
 
-    findings = list(examine(bootstrap, store, Path.cwd(), SOURCES))
+    findings = list(examine(bootstrap, store, Path.cwd(), _sources(sources)))
     if as_json:
         _print_json([finding._asdict() for finding in findings])
     else:
@@ -1286,6 +1293,16 @@ def _mistakes(*kinds: type[Exception]) -> Iterator[None]:
         if isinstance(error, BrokenPipeError) or not isinstance(error, (OSError, *kinds)):
             raise
         _cannot(str(error))
+
+
+def _sources(named: str) -> tuple[str, ...]:
+    """As the registry orders them; canonical always, for what people decide comes in by it."""
+    from sources.registry import SOURCES
+
+    asked = {"canonical", *named.split(",")} if named != ALL_SOURCES else SOURCES.keys()
+    if unknown := sorted(asked - SOURCES.keys()):
+        _cannot(f"unknown source {unknown[0]!r} in --sources; known are {', '.join(SOURCES)}")
+    return tuple(source for source in SOURCES if source in asked)
 
 
 def _cannot(sentence: str) -> NoReturn:

@@ -28,7 +28,7 @@ from streams import metrics, tracing
 from streams.ports import Contact, Mark, Outbound, TopicPartition
 from streams.publisher import Publisher
 from streams.settings import Settings
-from streams.topics import ids
+from streams.topics import ids, to_create
 from streams.transport import Batch, BatchTopic, Transport
 from streams.worker import Worker
 
@@ -189,7 +189,8 @@ async def _live(settings: Settings) -> int:
     counts = await asyncio.to_thread(publisher.partition_counts, list(settings.input_topics))
     missing = sorted(topic for topic, count in counts.items() if not count)
     if missing:
-        log.error("topics are missing: %s. Create them with: tieout topics --bootstrap %s", missing, settings.bootstrap)
+        command = to_create(settings.bootstrap, settings.sources)
+        log.error("topics are missing: %s. Create them with: %s", missing, command)
         return EXIT_USAGE
     if unread := sorted({name for feed in worker.policy.feeds.values() for name in feed.sources} - {*settings.sources}):
         log.error("policy's feeds name sources that this worker does not read: %s", unread)

@@ -53,7 +53,10 @@ def run(plan: Plan, command: Sequence[str], say: Callable[[str], None]) -> None:
         bootstrap = processes.wait_for("the broker", lambda: _text(address_file), BROKER_LIMIT_S)
         processes.wait_for("the store", lambda: _get(f"{plan.store_url}/ping"), STORE_LIMIT_S)
         _prepare(plan, bootstrap)
-        where = {"TIEOUT_BOOTSTRAP": bootstrap, "TIEOUT_STORE": plan.store_url, "TIEOUT_DASHBOARD": plan.url}
+        where = {
+            "TIEOUT_BOOTSTRAP": bootstrap, "TIEOUT_STORE": plan.store_url, "TIEOUT_DASHBOARD": plan.url,
+            "TIEOUT_SOURCES": ",".join(plan.sources),
+        }  # fmt: skip
         processes.start("worker", [*command, "worker", "--metrics-port", str(plan.metrics_port)], where)
         processes.start("generator", [*command, "generate", "--rate", str(plan.rate_per_s)], where)
         processes.start("dashboard", [*command, "dashboard", "--port", str(plan.port)], where)

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from canonical.events import EARLIEST, LATEST
 from sinks.client import Client, StoreUnavailable, connect
 from sinks.migrate import MigrationError, pending
-from streams.topics import JOINED, catalogue, partition_counts
+from streams.topics import JOINED, catalogue, partition_counts, to_create
 
 PYTHON = (3, 11)
 REACH_TIMEOUT_S = 3.0
@@ -71,9 +71,8 @@ def broker(bootstrap: str, sources: Sequence[str]) -> Iterator[Finding]:
         return
     yield Finding("broker", "ok", f"answers at {bootstrap}")
     missing = [topic for topic in wanted if topic not in counts]
-    create = f"tieout topics --bootstrap {bootstrap}"
     if missing:
-        yield Finding("topics", "wrong", f"missing: {', '.join(missing)}", create)
+        yield Finding("topics", "wrong", f"missing: {', '.join(missing)}", to_create(bootstrap, sources))
     else:
         yield Finding("topics", "ok", f"all {len(wanted)} exist")
     yield _partitions({topic: counts[topic] for topic in JOINED if topic in counts})

@@ -79,6 +79,11 @@ def describe(sources: Iterable[str] = ()) -> list[tuple[str, str]]:
     ]
 
 
+def to_create(bootstrap: str, sources: Iterable[str]) -> str:
+    """The command that makes them."""
+    return f"tieout topics --bootstrap {bootstrap} --sources {','.join(sources)}"
+
+
 def create(
     bootstrap: str,
     partitions: int = DEFAULT_PARTITIONS,

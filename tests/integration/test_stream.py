@@ -1,5 +1,7 @@
 """The main job on a real Apache Kafka broker with real processes: workers, the embedded store, kill -9."""
 
+import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,8 @@ from streams import topics
 from streams.batch import reconcile
 from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
-from tests.fixtures_worker import WorkerProcess
+from tests.fixtures_worker import WorkerProcess, verified
+from tests.unit.test_cli import tieout
 
 pytestmark = pytest.mark.kafka
 
@@ -136,6 +139,30 @@ def test_worker_that_was_stopped_goes_on_where_it_was(kafka: Kafka, store_proces
     wait_for(lambda: facts_in(client) == first + more, "what came after the restart")
     assert client.query("SELECT count() FROM facts").first_row[0] == rows + more, "read again what had been committed"
     assert again.stop() == 0
+
+
+def test_installation_that_names_its_sources_needs_no_topic_of_others(private_kafka: Kafka, store_process: StoreProcess, start_worker: Callable[..., WorkerProcess]) -> None:  # fmt: skip
+    where = ["--bootstrap", private_kafka.bootstrap]
+    named = ["--sources", "stripe"]
+    made = json.loads(tieout("topics", *where, *named, "--json").stdout)["created"]
+    assert {topic for topic in made if topic.startswith("raw.")} == {"raw.canonical", "raw.stripe"}
+    looked = ["doctor", *where, "--store", store_process.url, "--json"]
+    assert _topics_found(tieout(*looked, *named)) == ("ok", "")
+    state, remedy = _topics_found(tieout(*looked, "--sources", "stripe,camt"))
+    assert state == "wrong" and remedy.endswith("--sources canonical,stripe,camt")
+    of_all = start_worker("of-all", private_kafka.bootstrap, store_process.url)
+    wait_for(of_all.exit_code, "the end of a worker that lacks topics")
+    assert "raw.camt" in of_all.log.read_text()
+    worker = start_worker("of-two", private_kafka.bootstrap, store_process.url, *named)
+    records = load.produce(private_kafka.bootstrap, load.messages(50, at=LONG_AGO))
+    settled(store_process.client(), records, 50, [worker])
+    assert end_state(store_process.client()) == undisturbed(50)
+    verified(private_kafka.bootstrap, store_process.url)
+    assert worker.stop() == 0
+
+
+def _topics_found(done: subprocess.CompletedProcess[bytes]) -> tuple[str, str]:
+    return next((found["state"], found["remedy"]) for found in json.loads(done.stdout) if found["check"] == "topics")
 
 
 def test_store_away_for_a_while_loses_nothing(kafka: Kafka, store_process: StoreProcess, start_worker: Callable[..., WorkerProcess]) -> None:  # fmt: skip

@@ -342,6 +342,9 @@ def test_send_topics_migrate_and_worker_say_what_does_not_answer(books: Path) ->
     for command in (["migrate"], ["replay"]):
         assert "nothing answers at 127.0.0.1:1" in refusal(tieout(*command, env=NOBODY))
     assert "unknown source" in refusal(tieout("send", "strype", books, env=NOBODY))
+    for command in ("topics", "worker", "doctor"):
+        said = refusal(tieout(command, env=NOBODY | {"TIEOUT_SOURCES": "stripe,strype"}))
+        assert "unknown source 'strype' in --sources; known are canonical, stripe" in said
 
 
 def test_verify_refuses_a_time_it_cannot_read_and_a_window_that_is_empty() -> None:

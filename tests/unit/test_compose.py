@@ -133,6 +133,11 @@ def test_published_ports_are_where_the_command_line_looks() -> None:
     assert dashboard.endswith(f":{published('dashboard')[8501]}")
 
 
+def test_all_services_read_the_same_sources() -> None:
+    assert {service["environment"]["TIEOUT_SOURCES"] for service in OURS.values()} == {"${TIEOUT_SOURCES:-all}"}
+    assert default_of("worker", "--sources") == "all"
+
+
 def test_prometheus_scrapes_the_workers_and_alerts_through_alertmanager() -> None:
     config = read_yaml("grafana/prometheus/prometheus.yml")
     discovered = [found for job in config["scrape_configs"] for found in job.get("dns_sd_configs", [])]
