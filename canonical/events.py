@@ -493,7 +493,7 @@ class LinkData(Document):
     alias: CaseKey
 
 
-AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "claim", "booked", "intercompany", "reduction", "opening", "closing", "rebill", "natural_key", "alias"]  # fmt: skip
+AllocationKind = Literal["payment", "application", "applied_from", "credit", "bill", "usage", "member", "settled", "bank", "customer", "booked", "intercompany", "reduction", "opening", "closing", "rebill", "natural_key", "alias"]  # fmt: skip
 
 
 class AllocationData(Document):

@@ -19,6 +19,7 @@ import msgspec
 from canonical.events import EVENTS
 from canonical.ids import case_key, key_or_none, kind_of
 from canonical.records import Record
+from matching import crosswalk
 from matching.case import ALLOCATION, Case
 from matching.policy import OtherName, Policy
 
@@ -79,10 +80,12 @@ def home_of(case: Case) -> str | None:
 
 
 def sent_on(case: Case) -> Iterator[Record]:
-    """Every content of every fact of an alias' own, as a record of the case it belongs to; nothing of any other case."""
+    """Every content of every fact of an alias' own, as a record of the case it belongs to; of a customer's case what it
+    holds of the crosswalk; nothing of any other case."""
     home = home_of(case)
     fact: Any
     if home is None:
+        yield from crosswalk.sent_on(case) if kind_of(case.key) == "index" else ()
         return
     for fact in case.everything():
         if fact.type != ALLOCATION:

@@ -19,7 +19,7 @@ from canonical import records
 from canonical.events import AllocationKind, Event
 from canonical.ids import account_key, case_key, intercompany_key, key_or_none, kind_of, natural_key, period_key
 from canonical.money import MAX_MINOR
-from matching import documents
+from matching import crosswalk, documents
 from matching.aliases import LINKED, alias_of, home_of, other_names
 from matching.case import ALLOCATION, Case, content
 from matching.matches import MADE, MONEY_IN, choices_among
@@ -64,6 +64,9 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
             chosen.append(fact)
         if policy.identity:
             _name_others(told, case.key, fact, policy)
+    if policy.terms.crosswalks and policy.terms.expect[split_key(case.key)[2]].crosswalk:
+        for target, fact in crosswalk.asked(case).items():
+            told[target, "customer", fact.data.document_id] = Effect(target, "customer", 1, None, fact)
     facts = case.facts() if told or chosen else []
     choices = _name_chosen(told, case.key, chosen, facts) if chosen else {}
     if not told:
@@ -112,7 +115,7 @@ def _of_choice(choice: Any, payment: Any) -> Iterable[Part]:
 
 
 def names_others(event: Any, policy: Policy) -> bool:
-    if event.type == MADE:
+    if event.type == MADE or (policy.terms.crosswalks and event.data.customer is not None):
         return True
     if policy.identity and any(other_names(event, policy)):
         return True

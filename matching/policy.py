@@ -80,6 +80,7 @@ class Expectation(Section):
     counterpart: bool
     on_account: bool
     orders: Literal["stated", "subscription"]
+    crosswalk: bool
     proration: Literal["undeclared", "daily", "monthly", "seconds"]
 
 
@@ -278,6 +279,7 @@ class Terms:
     def __init__(self, policy: Policy) -> None:
         self.hops = EntityTerms(policy.hops, policy.calendars)
         self.expect = Expectations(policy.expect)
+        self.crosswalks = any(expected.crosswalk for expected in policy.expect.values())
         self.closes = EntityCloses(policy.cutoff, self.hops.calendars)
         self.bookings = Bookings(policy.ledgers) if policy.ledgers else None
         self.accounts: dict[str, frozenset[str]] = {

@@ -25,6 +25,7 @@ from canonical.events import EARLIEST, Event
 from canonical.records import Record
 from canonical.records import encode as encode_event
 from canonical.structs import RecordError, admit, decode
+from matching import crosswalk
 from matching.aliases import LINKED, other_names, sent_on
 from matching.case import Case
 from matching.effects import as_event, effects, names_others
@@ -83,7 +84,11 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
     runs.names_others = runs.names_others or names_others(event, policy)
-    runs.links = runs.links or event.type == LINKED or (bool(policy.identity) and any(other_names(event, policy)))
+    runs.links = (
+        runs.links
+        or event.type in (LINKED, *crosswalk.TOLD)
+        or (bool(policy.identity) and any(other_names(event, policy)))
+    )
     runs.asks = runs.asks or (event.type in MONEY_IN and event.correlationid.startswith(("receipt:", "summary:")))
     return event.time
 
@@ -95,16 +100,18 @@ def _letter(record: bytes, error: RecordError) -> DeadLetter:
 
 
 def _send_on(runs: "Runs", policy: Policy) -> None:
-    """What came in under an alias, to the case it belongs to; from there on, where that is an alias itself."""
+    """What came in under an alias, to the case it belongs to; from there on, where that is an alias itself. And what is
+    told of a customer, to whom it is for."""
     sent: set[Record] = set()
     while runs.links:
         claims: dict[str, list[Event]] = defaultdict(list)
         for event in _told(runs, policy):
-            if event.data.kind == "alias":  # type: ignore[union-attr]
+            if event.data.kind in ("alias", "customer"):  # type: ignore[union-attr]
                 claims[event.correlationid].append(event)
         found: set[Record] = set()
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
-            if claimed := claims.get(key.decode()):
+            claimed = claims.get(key.decode(), ())
+            if claimed or key.startswith(b"index:"):
                 case = _case(key, keyed, policy)
                 for event in claimed:
                     case.add(event)

@@ -190,7 +190,7 @@ def _effect_messages(entry: Entry, policy: Policy, partition: Partition) -> list
         if entry.told.get(identity) != said:
             event = as_event(entry.case.key, effect, revision(partition.epoch, partition.seq))
             messages.append(Outbound(*records.record(event)))
-    for record in sent_on(entry.case) if entry.case.is_claimed else ():
+    for record in sent_on(entry.case) if entry.case.is_claimed or entry.case.key.startswith("index:") else ():
         told[record] = None
         if record not in entry.told:
             messages.append(Outbound(*record))

@@ -125,6 +125,7 @@ CONTROLS: dict[str, tuple[Control, ...]] = {
     "index": (
         periods.closed_period,
         postings.duplicate_invoice,
+        parties.customer,
         intercompany.intercompany,
         bank.bank,
         governance.system_of_record,

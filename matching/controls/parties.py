@@ -16,10 +16,11 @@ def customer(view: View) -> Answer:
     """Postings and payments are on the document's customer: any of its roles, under any name it has.
 
     Its names are those on the document, its aliases (`refs`), and what the crosswalk joins to them: customer.linked and
-    customer.merged in the case. A failure puts the amount on someone else's account, who will be reminded of what they never bought.
+    customer.merged in the case, or sent on to it by the customer's own, which lists the ids that are one customer. A failure
+    puts the amount on someone else's account, who will be reminded of what they never bought.
     """
     if view.document is None:
-        return _CUSTOMER_NO_DOCUMENT
+        return _own_names(view) if view.kind == "index" else _CUSTOMER_NO_DOCUMENT
     parties = view.document.data.customer
     if parties is None or not (parties.sold_to or parties.bill_to or parties.payer):
         parties = None
@@ -42,6 +43,14 @@ def customer(view: View) -> Answer:
         if theirs:
             answer = _CUSTOMER_PASS
     return answer
+
+
+def _own_names(view: View) -> Answer:
+    """Of a customer's own case."""
+    others = sorted(joined(view, {view.ident}) - {view.ident})
+    if not others:
+        return _CUSTOMER_NO_DOCUMENT
+    return passed("customer", f"the crosswalk joins {view.ident} to {', '.join(others)}"[:1000])
 
 
 def names_of(event: Any) -> set[str]:
