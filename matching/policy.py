@@ -54,7 +54,7 @@ ControlName = Literal[
 
 
 # What cannot change with a version: it is read before a case is known, or for many cases at once.
-FOR_ALL_TIME = frozenset(("feeds", "limits", "identification", "identity", "version"))
+FOR_ALL_TIME = frozenset(("feeds", "limits", "identification", "identity", "door", "version"))
 
 
 class PolicyError(ValueError):
@@ -181,6 +181,12 @@ class Identification(Section):
     wait_s: Seconds
 
 
+class Door(Section):
+    """What is done with a record before it is in a case: see `matching.door`."""
+
+    contracts: Literal["break", "refuse"]
+
+
 class FeeRate(Section):
     """What a processor keeps of a charge."""
 
@@ -216,6 +222,7 @@ class Policy(Section):
     accounts: Accounts
     systems_of_record: dict[str, tuple[str, ...]]
     contracts: dict[str, tuple[Annotated[int, Field(ge=0, le=9_999)], ...]]
+    door: Door
     fees: dict[str, FeeRate]
     identification: Identification
     limits: Limits

@@ -28,6 +28,7 @@ from canonical.structs import RecordError, admit, decode
 from matching import crosswalk
 from matching.aliases import LINKED, other_names, sent_on
 from matching.case import Case
+from matching.door import refused
 from matching.effects import as_event, effects, names_others
 from matching.identify import Book, Item, Match, Receipt, identify_all
 from matching.judge import judge
@@ -81,6 +82,9 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
         event = admit(record)
     except RecordError as error:
         on_dead_letter(number, record, _letter(record, error))
+        return EARLIEST
+    if (letter := refused((event,), policy)) is not None:
+        on_dead_letter(number, record, letter)
         return EARLIEST
     runs.add(event.correlationid.encode(), record)
     runs.names_others = runs.names_others or names_others(event, policy)

@@ -14,6 +14,8 @@ from typing import Any
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from canonical.records import record
+from matching.door import refused
+from matching.policy import Policy
 from sources.registry import SOURCES, map_record
 from streams.ports import Outbound
 from streams.times import from_millis
@@ -26,15 +28,16 @@ def is_heartbeat(headers: Any) -> bool:
     return any(name == HEARTBEAT for name, _ in headers or ())
 
 
-def intake(raw: Any, future_skew: timedelta, trace: str | None) -> tuple[Event, ...] | DeadLetter:
-    """Events of one raw Kafka record. Never raises for what the record holds."""
+def intake(raw: Any, future_skew: timedelta, trace: str | None, policy: Policy | None = None) -> tuple[Event, ...] | DeadLetter:  # fmt: skip
+    """Events of one raw Kafka record; with a policy, unless that refuses them. Never raises for what the record holds."""
     source = raw.topic.removeprefix(RAW_PREFIX)
     if source not in SOURCES:
         return DeadLetter("mapping", f"no adapter for source {source!r}")
     mapped = map_record(source, raw.value or b"", trace)
     if isinstance(mapped, DeadLetter):
         return mapped
-    return dated_ahead(mapped, from_millis(raw.timestamp) + future_skew) or mapped
+    letter = dated_ahead(mapped, from_millis(raw.timestamp) + future_skew)
+    return letter or (refused(mapped, policy) if policy is not None else None) or mapped
 
 
 def dated_ahead(events: tuple[Event, ...], latest: datetime) -> DeadLetter | None:

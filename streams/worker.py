@@ -272,7 +272,7 @@ class Worker:
             if is_heartbeat(record.headers):
                 continue
             with tracing.intake(traceparent(record.headers), record) as trace:
-                mapped = intake(record, skew, trace)
+                mapped = intake(record, skew, trace, self.policy)
             if isinstance(mapped, DeadLetter):
                 self._refuse(mapped, record, "intake", batch.topic.removeprefix(RAW_PREFIX))
             else:

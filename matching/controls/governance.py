@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from matching import documents
 from matching.case import ALLOCATION
 from matching.documents import moment
+from matching.door import version_of
 from matching.findings import Answer, Failure, failed, not_applicable, not_assessed, passed
 from matching.view import View
 
@@ -110,8 +111,9 @@ _ANY_VERSION = not_applicable("contract", "policy names no contract for what is 
 def contract(view: View) -> Answer:
     """Every record came under a version of its contract that policy accepts; its fields may mean something else otherwise.
 
-    A version that tieout itself does not know never comes this far: it is a dead letter. Policy: `[contracts]`, versions by
-    type of event; a type that is not named may come under any version.
+    A version that tieout itself does not know never comes this far: it is a dead letter, and so are all others where policy
+    refuses them at the door (`[door]`). Policy: `[contracts]`, versions by type of event; a type that is not named may come
+    under any version.
     """
     contracts = view.policy.contracts
     if not contracts:
@@ -122,7 +124,7 @@ def contract(view: View) -> Answer:
         if accepted is None or fact.type == ALLOCATION:
             continue
         answer = _ACCEPTED
-        if int(fact.dataschema.rpartition(":")[2]) not in accepted:
+        if version_of(fact) not in accepted:
             return _outside_contract(view, fact, accepted)
     return answer
 

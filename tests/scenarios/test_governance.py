@@ -3,9 +3,13 @@
 import msgspec
 import pytest
 
+from canonical import structs
+from canonical.dead_letters import DeadLetter
 from canonical.events import Event
 from matching.policy import PolicyError, load
-from tests.scenarios.books import Row, applied, check, invoice, payment, posting, subscription, tell
+from matching.verdict import decode
+from streams.batch import reconcile
+from tests.scenarios.books import Row, after, applied, check, invoice, payment, posting, subscription, tell
 
 PAID = (posting("120.00"), payment("120.00"), applied("120.00"))
 BILLING = '[systems_of_record]\ninvoice = ["billing"]\n"invoice.due_date" = ["erp", "billing"]'
@@ -72,9 +76,41 @@ def test_policy_names_documents_and_contracts_that_there_are(text: str, wrong: s
         load(text)
 
 
-def test_a_contract_version_that_nobody_knows_is_no_fact() -> None:
-    from canonical.structs import RecordError, decode
+REFUSE = '[door]\ncontracts = "refuse"\n'
+REFUSED = {
+    "invoices of version 2 alone are accepted": (VERSION_2, invoice("120.00")),
+    "no version of a type is accepted": ('[contracts]\n"subscription.activated" = []', subscription("0")),
+    "from the day on which version 1 ends": ("[[version]]\nvalid_from = 2026-03-01\n[version.contracts]\n'invoice.issued' = [2]", invoice("120.00")),
+}  # fmt: skip
+LET_IN = {
+    "version 1 is accepted": (VERSION_1, invoice("120.00")),
+    "policy says nothing of the type": (VERSION_2, payment("120.00")),
+    "before the day on which version 1 ends": ("[[version]]\nvalid_from = 2026-03-02\n[version.contracts]\n'invoice.issued' = [2]", invoice("120.00")),
+}  # fmt: skip
 
+
+@pytest.mark.parametrize(("contracts", "event"), REFUSED.values(), ids=REFUSED)
+def test_a_contract_that_policy_refuses_at_the_door_is_a_dead_letter(contracts: str, event: Event) -> None:
+    (letter,), cases = at_the_door(event, REFUSE + contracts)
+    assert (letter.failure, cases) == ("policy", [])
+    assert f"{event.type} came under urn:tieout:{event.type}:1, policy accepts version" in letter.reason
+    assert at_the_door(event, contracts) == ([], [event.correlationid]), "let in where policy does not refuse it"
+
+
+@pytest.mark.parametrize(("contracts", "event"), LET_IN.values(), ids=LET_IN)
+def test_what_policy_accepts_passes_the_door(contracts: str, event: Event) -> None:
+    assert at_the_door(event, REFUSE + contracts) == ([], [event.correlationid])
+
+
+def at_the_door(event: Event, policy: str) -> tuple[list[DeadLetter], list[str]]:
+    """Dead letters and cases."""
+    letters: list[DeadLetter] = []
+    lines = [msgspec.json.encode(event)]
+    found = reconcile(lines, load(policy), after("1m"), lambda _line, _original, letter: letters.append(letter))
+    return letters, [decode(verdict).correlation_id for verdict in found]
+
+
+def test_a_contract_version_that_nobody_knows_is_no_fact() -> None:
     known = msgspec.json.encode(invoice("120.00"))
-    with pytest.raises(RecordError, match=r"invoice.issued:2 is not one that policy accepts"):
-        decode(known.replace(b"urn:tieout:invoice.issued:1", b"urn:tieout:invoice.issued:2"))
+    with pytest.raises(structs.RecordError, match=r"invoice.issued:2 is not one that policy accepts"):
+        structs.decode(known.replace(b"urn:tieout:invoice.issued:1", b"urn:tieout:invoice.issued:2"))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from canonical.records import encode
+from matching.policy import load
 from streams import metrics
 from streams.dead_letters import MAX_REPLAYS, Place, Replay, headers_of, replay_headers
 from tests.simulation.shell import Killed, Rig, document, life
@@ -145,3 +146,21 @@ async def test_headers_come_back_byte_for_byte() -> None:
     assert headers_of(row.headers) == sent
     (message,) = [message for message in rig.kafka.published if message.topic == "dead-letters"]
     assert list(message.headers)[: len(sent)] == sent
+
+
+@scenario
+async def test_a_contract_that_policy_refuses_is_a_fact_once_policy_accepts_it_and_it_is_replayed() -> None:
+    rig = Rig()
+    rig.policy = load('[door]\ncontracts = "refuse"\n[contracts]\n"invoice.issued" = [2]')
+    worker = await start(rig)
+    body = encode(document("invoice", 1))
+    rig.kafka.append("raw.canonical", b"k", body, partition=0, headers=())
+    await rig.settle(worker)
+    (letter,) = rig.store.letters.values()
+    assert (letter.failure_class, letter.original) == ("policy", body)
+    rig.policy = load('[door]\ncontracts = "refuse"\n[contracts]\n"invoice.issued" = [1, 2]')
+    again = await start(rig, "b")
+    replay(rig, 1, body)
+    await rig.settle(again)
+    assert [row.action for row in rig.store.actions.values()] == ["resolved"]
+    assert outcome(rig) == "pending"

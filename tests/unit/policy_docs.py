@@ -35,7 +35,7 @@ when it is not true.
 ## From a day on: `[[version]]`
 
 Sections that hold from a moment on, for cases that start then ([decision 8](decisions/0008-policy-from-a-day-on.md)). Each is laid
-over the one before it. `feeds`, `limits`, `identity` and `identification` hold for all time and cannot be in one.
+over the one before it. `feeds`, `limits`, `identity`, `identification` and `door` hold for all time and cannot be in one.
 
 ```toml
 [[version]]
