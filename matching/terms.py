@@ -249,12 +249,14 @@ class CutoffOverride(Section):
     grace_days: DayCount | None = None
     is_break: bool | None = None
     calendar: str | None = None
+    closes_periods: bool | None = None
 
 
 class Cutoff(Section):
     grace_days: DayCount
     is_break: bool
     calendar: str
+    closes_periods: bool
     entities: dict[str, CutoffOverride] = {}
 
 
@@ -264,6 +266,7 @@ class Close(msgspec.Struct, frozen=True):
     grace_days: int
     is_break: bool
     calendar: Calendar | None
+    closes_periods: bool
     known: dict[tuple[int, int], datetime]
 
     def closes_at(self, year: int, month: int) -> datetime:
@@ -299,7 +302,8 @@ class EntityCloses(dict[str, Close]):
         override = self._cutoff.entities.get(entity)
         if override is not None:
             terms |= override.model_dump(exclude_none=True)
-        found = Close(terms["grace_days"], terms["is_break"], self._calendars[terms["calendar"]], {})
+        calendar = self._calendars[terms["calendar"]]
+        found = Close(terms["grace_days"], terms["is_break"], calendar, terms["closes_periods"], {})
         if len(self) < MAX_ENTITIES:
             self[entity] = found
         return found

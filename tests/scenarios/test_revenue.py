@@ -46,6 +46,18 @@ def recognised(number: str, minor: int = 12_000, at: str = "31d", **more: Any) -
     )
 
 
+CLOSES = "[cutoff]\ncloses_periods = true"
+FIFTH_DAY = """[cutoff]
+closes_periods = true
+calendar = "berlin"
+grace_days = 5
+[calendars.berlin]
+kind = "business"
+zone = "Europe/Berlin"
+weekend = ["saturday", "sunday"]
+holidays = [2026-04-03, 2026-04-06]
+"""
+
 BILLED = sold()[:2]
 EVENLY = schedule(("3", 12_000), ("4", 12_000), ("5", 12_000))
 ALL = (recognised("3"), recognised("4", at="61d"), recognised("5", at="92d"))
@@ -109,6 +121,17 @@ ROWS = (
     Row("taken back in a closed March", (closed(), *told(posting("120.00"), reversal("120.00", "40d", accounting_date="2026-03-30"), to=MARCH)), "60d", "break",
         "closed_period", "120.00"),
     Row("booked late into a March that nobody closed", booked("40d"), "60d", "ok", controls={"closed_period": "not_applicable"}),
+    # Closed by policy's calendar: ten days after the month, or on its fifth working day (Easter between) in Berlin.
+    Row("booked into March on 11 April, whose grace days close it", booked("41d"), "60d", "break", "closed_period", "120.00", policy=CLOSES, owner="finance"),
+    Row("booked into March on 10 April, inside its grace days", booked("40d"), "60d", "ok", policy=CLOSES, controls={"closed_period": "pass"}),
+    Row("booked on 10 April into a March that closes on its fifth working day", booked("40d"), "60d", "break", "closed_period", "120.00", policy=FIFTH_DAY),
+    Row("booked on 9 April, its fifth working day", booked("39d"), "60d", "ok", policy=FIFTH_DAY, controls={"closed_period": "pass"}),
+    Row("a sister company's calendar closes nothing here", booked("41d"), "60d", "ok",
+        policy="[cutoff.entities.acme-de]\ncloses_periods = true", controls={"closed_period": "not_applicable"}),
+    Row("closed by its calendar, and reopened for the entry", (tell("period.reopened", "2026-03:r", "41d", case=MARCH, system="erp", ledger="main", period=month("3")),
+        *booked("42d")), "60d", "ok", policy=CLOSES),
+    Row("closed early, reopened, and closed by its calendar", (closed(), tell("period.reopened", "2026-03:r", "36d", case=MARCH, system="erp", ledger="main",
+        period=month("3")), *booked("42d")), "60d", "break", "closed_period", "120.00", policy=CLOSES),
 )  # fmt: skip
 
 
