@@ -1,7 +1,7 @@
 """What all controls say of one case, asked of each of them or known from an earlier case in the same situation.
 
 - Most cases are ordinary: one standing document, at most one ledger and that in the document's currency, no entry beside the
-  document's, no void, no contradiction, no money taken back, no leg late. What most controls say of one follows from its situation: which legs are where, what there
+  document's, no void, no contradiction, no batch left unnamed, no money taken back, no leg late. What most controls say of one follows from its situation: which legs are where, what there
   is to compare. There are few situations, so what was said is kept with the policy and found by them.
 - A control that looks into the records themselves (`LOOKS_INTO_RECORDS`) is asked of every case.
 - Nothing here decides anything: what is found was said by the controls, and is kept only where none of them failed.
@@ -69,7 +69,7 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     """None for a case that is not ordinary: then every control is asked."""
     if view.document is None or view.void is not None or view.conflicts or view.extra_documents:
         return None
-    if not _RARE.isdisjoint(view.by_type):
+    if not _RARE.isdisjoint(view.by_type) or (view.is_covered and view.names_no_batch):
         return None
     ledgers, settlement = view.ledgers, view.settlement
     if ledgers and (len(ledgers) > 1 or ledgers[0].base_currency != view.currency or ledgers[0].net_minor is None):

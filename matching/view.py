@@ -115,6 +115,12 @@ class View:
             return False
         return not self.booked_in or "document" in self.booked_in.values()
 
+    @property
+    def names_no_batch(self) -> bool:
+        """Though policy says that one books it."""
+        is_unnamed = self.is_covered and self.document.data.summary_key is None
+        return is_unnamed and self.total_minor != 0 and self.expect.posting
+
     def _lay_out_document(self) -> None:
         self.document = self.issued = self.void = self.changed_at = None
         self.is_covered, self.booked_in = False, NO_LEDGERS

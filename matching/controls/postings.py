@@ -13,6 +13,10 @@ from matching.view import View
 _MISSING_PASS = passed("missing_posting", "the document is in the ledger")
 _MISSING_NOT_EXPECTED = not_applicable("missing_posting", "no posting is expected")
 _MISSING_COVERED = not_applicable("missing_posting", "covered_by_summary: its batch answers for its posting")
+_MISSING_NO_BATCH = not_assessed(
+    "missing_posting",
+    "policy has it booked by a batch, and it names none (summary_key): none can answer for its posting",
+)
 _MISSING_WAITING = not_assessed("missing_posting", "no posting yet, and its time has not passed")
 _MISSING_UNPROVEN = not_assessed("missing_posting", "no posting yet, and the ledger's feed is itself behind")
 _MISSING_NO_DOCUMENT = not_applicable("missing_posting", "no document in this case yet")
@@ -22,7 +26,8 @@ def missing_posting(view: View) -> Answer:
     """Every document with an amount is booked, by itself or by the batch that it names.
 
     Until it is, receivables (or payables), revenue and tax are understated. A batch that was never booked is one break,
-    on the batch; its documents say that they are covered by it.
+    on the batch; its documents say that they are covered by it. One that a batch should book, as policy says, and that names
+    none is not assessed: nobody can tell whether it was booked.
     """
     if view.kind == "summary":
         return missing_journal(view)
@@ -32,6 +37,8 @@ def missing_posting(view: View) -> Answer:
     if hop.state == "missing":
         return _posting_is_missing(view)
     if hop.state == "not_expected":
+        if view.names_no_batch:
+            return _MISSING_NO_BATCH
         return _MISSING_COVERED if view.is_covered else _MISSING_NOT_EXPECTED
     if hop.state == "unproven":
         return _MISSING_UNPROVEN

@@ -16,7 +16,7 @@ from matching.judge import judge
 from matching.policy import load
 from matching.verdict import decode
 from streams.batch import reconcile
-from tests.scenarios.books import Row, after, applied, case_of, check, invoice, payment, posting, reversal, tell
+from tests.scenarios.books import Row, after, applied, case_of, check, invoice, payment, posting, reversal, tell, void
 
 BATCH = "summary:acme-us:erp:JE-9"
 OTHER_BATCH = "summary:acme-us:erp:JE-10"
@@ -48,7 +48,8 @@ def journal(total: str, at: str = "10m", **more: Any) -> Event:
 
 
 def credit(total: int, **more: Any) -> Event:
-    return tell("credit_memo.issued", "cn_1", "1m", case="credit:acme-us:billing:CN-1", currency="USD", total_minor=total, direction="sales", summary_key=BATCH, **more)  # fmt: skip
+    more = {"summary_key": BATCH} | more
+    return tell("credit_memo.issued", "cn_1", "1m", case="credit:acme-us:billing:CN-1", currency="USD", total_minor=total, direction="sales", **more)  # fmt: skip
 
 
 DAY = members(*range(1, 1_201))
@@ -109,8 +110,16 @@ ROWS = (
     # The invoice itself.
     Row("an invoice that its batch books waits for no posting", (member(1), payment("100.00", case=home(1)), applied("100.00", case=home(1))), "40d", "ok",
         hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_applicable", "amount": "not_applicable"}),
-    Row("an invoice of a system that posts in summary, and that names no batch", (invoice("100.00"), payment("100.00"), applied("100.00")), "40d", "ok",
-        policy=IN_SUMMARY, hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_applicable"}),
+    Row("an invoice of a system that posts in summary, and that names no batch", (invoice("100.00"), payment("100.00"), applied("100.00")), "40d", "pending",
+        policy=IN_SUMMARY, hops={"invoice_to_posting": "not_expected"}, controls={"missing_posting": "not_assessed"}),
+    Row("a credit memo of such a system that names no batch", (credit(4_000, summary_key=None),), "9d", "pending", policy=IN_SUMMARY,
+        controls={"missing_posting": "not_assessed"}),
+    Row("an invoice of such a system that names its batch", (member(1), payment("100.00", case=home(1)), applied("100.00", case=home(1))), "40d", "ok",
+        policy=IN_SUMMARY, controls={"missing_posting": "not_applicable"}),
+    Row("an invoice of nothing in such a system", (invoice("0.00"),), "40d", "ok", policy=IN_SUMMARY, controls={"missing_posting": "not_applicable"}),
+    Row("an invoice of such a system that names no batch and was voided", (invoice("100.00"), void("1h")), "40d", "ok", policy=IN_SUMMARY),
+    Row("an invoice of such a system that was booked by itself, though it names no batch", (invoice("100.00"), posting("100.00"), payment("100.00"),
+        applied("100.00")), "40d", "ok", policy=IN_SUMMARY, controls={"missing_posting": "pass"}),
     Row("an invoice of such a system that was booked by itself, and wrong", (invoice("100.00"), posting("90.00")), "1h", "break", "amount", "10.00", policy=IN_SUMMARY),
     Row("an invoice booked by itself and by its batch", (member(1), posting("100.00", case=home(1))), "1h", "break", "duplicate_posting", "100.00"),
     Row("booked by itself by mistake, and taken back", (member(1, tax="20.00"), posting("100.00", case=home(1), tax="20.00"),
