@@ -77,7 +77,7 @@ def _situation(view: View, hops: Sequence[Hop]) -> Hashable | None:
     if view.cause == "waiting" or len(view.postings) != (len(ledgers[0].postings) if ledgers else 0):
         return None
     states = [hop.state for hop in hops]
-    if "late" in states:
+    if "late" in states or (view.kind == "invoice" and "payment_to_payout" in view.hops):
         return None
     if settlement is NO_MONEY:
         return (view.kind, view.cause, view.expects_posting, view.is_covered, *states)

@@ -20,9 +20,10 @@ from typing import get_args
 
 from matching.billing import expected
 from matching.calendars import Calendar
+from matching.case import ALLOCATION
 from matching.documents import moment
 from matching.ledger import Ledger
-from matching.settlement import arrived_lines, gross_minor, settled_lines
+from matching.settlement import arrived_lines, gross_minor, held_by_processor, settled_lines
 from matching.terms import Leg
 from matching.verdict import Hop, HopName, HopState
 from matching.view import View
@@ -30,6 +31,7 @@ from matching.view import View
 _DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
 DAY_S = 86_400
 _LAST_DUE = date(2999, 12, 31)  # "never", as some systems write it, without leaving the calendar
+_LINES = frozenset(("settlement.line", ALLOCATION))  # that may tell of a payout
 OPEN_STATES = frozenset(("waiting", "late", "missing", "unproven"))
 
 _NOT_EXPECTED = {name: Hop(name, None, None, None, None, 0, "not_expected", None) for name in get_args(HopName)}
@@ -133,16 +135,16 @@ def payment_to_application(view: View) -> Hop:
 def payment_to_payout(view: View) -> Hop:
     """From the money's arrival at the processor to the payout that lists all of it: until then the processor owes it."""
     name: HopName = "payment_to_payout"
-    settlement = view.settlement
-    payments = [payment for payment in settlement.payments if payment.data.direction != "purchase"]
+    held = held_by_processor(view)
+    payments = [payment for payment in held.payments if payment.data.direction != "purchase"]
     if not payments:
         return _NOT_EXPECTED[name]
     lines = settled_lines(view)
     is_converted = any(line.data.currency != payments[0].data.currency for line in lines)
     ended_at = None
-    if lines and (is_converted or sum(map(gross_minor, lines)) >= settlement.kept_minor):
+    if lines and (is_converted or sum(map(gross_minor, lines)) >= held.kept_minor):
         ended_at = max(map(moment, lines))
-    if ended_at is None and (not view.expect.payout or settlement.received_minor <= 0):
+    if ended_at is None and (not held.is_expected or held.received_minor <= 0):
         return _NOT_EXPECTED[name]
     return timed(view, view.terms.payment_to_payout, min(map(moment, payments)), ended_at)
 
@@ -177,7 +179,7 @@ HOPS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "invoice": (invoice_to_posting, invoice_to_payment, payment_to_application),
     "credit": (invoice_to_posting,),
 }
-# Asked of every case of the kind, after those above.
+# Asked of every case of the kind, after those above; of an invoice payment_to_payout too, where it holds a payment of its own.
 ALWAYS: dict[str, tuple[Callable[[View], Hop], ...]] = {
     "order": (subscription_to_invoice,),
     "receipt": (payment_to_payout,),
@@ -199,8 +201,16 @@ def run(view: View) -> tuple[Hop, ...]:
     if not asked:
         return ()
     hops = tuple([leg(view) for leg in asked])
+    if view.kind == "invoice" and "payment.received" in view.by_type and _may_be_paid_out(view):
+        paid_out = payment_to_payout(view)
+        hops = hops if paid_out.state == "not_expected" else (*hops, paid_out)
     view.hops = {hop.name: hop for hop in hops}
     return hops
+
+
+def _may_be_paid_out(view: View) -> bool:
+    """Whether a payment that lies in its invoice's case is in a payout: policy expects some to be, or lines tell of it."""
+    return view.policy.terms.expects_payouts or (not _LINES.isdisjoint(view.by_type) and bool(settled_lines(view)))
 
 
 def is_break_when_late(view: View, hop: Hop) -> bool:

@@ -287,6 +287,7 @@ class Terms:
         self.hops = EntityTerms(policy.hops, policy.calendars)
         self.expect = Expectations(policy.expect)
         self.crosswalks = any(expected.crosswalk for expected in policy.expect.values())
+        self.expects_payouts = any(expected.payout for expected in policy.expect.values())
         self.closes = EntityCloses(policy.cutoff, self.hops.calendars)
         self.bookings = Bookings(policy.ledgers) if policy.ledgers else None
         self.accounts: dict[str, frozenset[str]] = {

@@ -14,7 +14,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -220,8 +220,39 @@ def _movement(event: Any, sign: int) -> Movement:
     return Movement(at, data.recorded_at or at, sign * data.amount_minor)
 
 
+class Held(NamedTuple):
+    """What a processor holds of the case's own payments until a payout has it; `kept_minor` is before refunds."""
+
+    payments: Sequence[Any]
+    received_minor: int
+    kept_minor: int
+    is_expected: bool
+
+
+def held_by_processor(view: "View") -> Held:
+    """Of a receipt all of it. Of payments that lie in an invoice's case those of systems whose payments policy expects in a
+    payout; where it expects none of them, all, for lines to tell of."""
+    settlement = view.settlement
+    if view.kind == "receipt":
+        return Held(settlement.payments, settlement.received_minor, settlement.kept_minor, view.expect.payout)
+    expect = view.policy.terms.expect
+    own = [payment for payment in settlement.payments if payment.type != ALLOCATION]
+    expected = [payment for payment in own if expect[payment.source.partition("/")[0]].payout]
+    payments = expected or own
+    of = {payment.data.document_id for payment in payments}
+    back = [event for event in settlement.taken_back if event.data.document_id in of]
+    back += [dispute for dispute in settlement.lost if dispute.data.payment_id in of]
+    kept_minor = _amounts(payments) - _amounts(back)
+    refunds = [refund for refund in settlement.refunds if refund.data.payment_id in (None, *of)]
+    return Held(payments, kept_minor - _amounts(refunds), kept_minor, bool(expected))
+
+
+def _amounts(events: Sequence[Any]) -> int:
+    return sum(event.data.amount_minor for event in events)
+
+
 def settled_lines(view: "View") -> Sequence[Any]:
-    """Lines of payouts that settle this receipt, charges alone: its own where they name their payout, and those told."""
+    """Lines of payouts that settle payments of this case, charges alone: its own where they name their payout, and those told."""
     own = [line for line in view.standing("settlement.line") if line.data.payout_id or line.data.payout_key]
     told = [event for event in view.of(ALLOCATION) if event.data.kind == "settled"]
     return [line for line in (*own, *told) if gross_minor(line) > 0]

@@ -60,6 +60,7 @@ _INVOICE: tuple[Control, ...] = (
     payments.duplicate_payment,
     payments.missing_application,
     payments.unapplied_cash,
+    payouts.payout,
     receipts.misapplied,
     receipts.reversed_after_application,
     receipts.refund_unmatched,

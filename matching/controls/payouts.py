@@ -16,7 +16,7 @@ from matching.case import ALLOCATION
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, not_assessed, passed
 from matching.rounding import rounded
-from matching.settlement import gross_minor, paid_out_signed_minor, settled_lines
+from matching.settlement import gross_minor, held_by_processor, paid_out_signed_minor, settled_lines
 from matching.view import View
 
 _CHARGES = frozenset(("charge", "payment"))
@@ -43,7 +43,7 @@ def payout(view: View) -> Answer:
     A line too few or too many is money that belongs to somebody else, or that the processor still owes. On a payment: it
     was settled once, and not for more than it is.
     """
-    if view.kind == "receipt":
+    if view.kind in ("receipt", "invoice"):
         return _settled(view)
     paid, lines = view.standing("payout.paid"), _lines(view)
     if not paid or view.of("payout.failed"):
@@ -108,17 +108,21 @@ def _not_the_sum(view: View, paid: Any, lines: Sequence[Any], parts: Parts) -> F
 _SETTLED_PASS = passed("payout", "settled once")
 _SETTLED_NONE = not_applicable("payout", "no payout tells of this payment")
 _SETTLED_WAITING = not_assessed("payout", "in no payout yet, and its time has not passed")
+_SETTLED_UNSEEN = not_assessed(
+    "payout", "paid in another currency than the document's: no payout of it is looked for here"
+)
 _SETTLED_FOREIGN = not_applicable("payout", "settled in another currency than it was paid in")
 
 
 def _settled(view: View) -> Answer:
-    """On a receipt: what processors settled of it, gross, against what came in."""
-    lines, payments = settled_lines(view), view.settlement.payments
+    """On payments of the case's own: what processors settled of them, gross, against what came in."""
+    lines, payments = settled_lines(view), held_by_processor(view).payments
     hop = view.hops.get("payment_to_payout")
     if hop is not None and hop.ended_at is None and hop.state != "not_expected":
         return _in_no_payout(view) if hop.state == "missing" else _SETTLED_WAITING
     if not lines or not payments:
-        return _SETTLED_NONE
+        is_unseen = view.kind == "invoice" and view.settlement.foreign and view.policy.terms.expects_payouts
+        return _SETTLED_UNSEEN if is_unseen else _SETTLED_NONE
     currency = payments[0].data.currency
     if any(line.data.currency != currency for line in lines):
         return _SETTLED_FOREIGN
@@ -135,8 +139,8 @@ def _settled(view: View) -> Answer:
 
 
 def _in_no_payout(view: View) -> Failure:
-    payments = view.settlement.payments
-    currency, received_minor = payments[0].data.currency, view.settlement.received_minor
+    payments, received_minor, *_ = held_by_processor(view)
+    currency = payments[0].data.currency
     settled_minor = sum(gross_minor(line) for line in settled_lines(view) if line.data.currency == currency)
     return failed(
         view, "payout", "payout", "the processor has this payment in no payout; ask where it is",

@@ -7,6 +7,7 @@ from matching.deliveries import failure_beside
 from matching.documents import moment
 from matching.findings import Answer, Failure, failed, major, not_applicable, passed
 from matching.hops import is_break_when_late
+from matching.settlement import held_by_processor
 from matching.verdict import ControlResult, Hop
 from matching.view import View
 
@@ -52,7 +53,8 @@ def _waiting(view: View, hop: Hop) -> tuple[int, str | None]:
         due = next(due for due in expected(view) if not due.bills)
         return due.total_minor, due.currency
     elif hop.name == "payment_to_payout":
-        return settlement.received_minor, settlement.payments[0].data.currency
+        held = held_by_processor(view)
+        return held.received_minor, held.payments[0].data.currency
     elif hop.name == "payout_to_bank":
         paid = view.standing("payout.paid")[0].data
         return paid.amount_minor, paid.currency

@@ -242,6 +242,19 @@ TOLD = (
     *told(line("txn_3", "dispute", -50, 18, "receipt:acme-us:stripe:dp_1", payout_key=PAYOUT), to=PAYOUT),
 )
 IN_PAYOUTS = "[expect.stripe]\npayout = true"
+WIRED = tell("payment.received", "wire_1", "1d", system="bank", currency="USD", amount_minor=4_000)
+HERE = (
+    *SOLD,
+    payment("60.00"),
+    WIRED,
+    applied("100.00"),
+)  # 60.00 by card and 40.00 by wire, told in the invoice's case
+
+
+def of_invoice(gross: int, document: str = "txn_1", payout: str = PAYOUT) -> tuple[Event, ...]:
+    return told(line(document, "charge", gross, case=payout, payment_key=INVOICE))
+
+
 SETTLED = told(line("txn_1", "charge", 10_000, 320, payment_key=CHARGE), to=CHARGE)
 IN_EUROS = (line("txn_1", "charge", 10_000, 300, currency="EUR", rate="1.083456"), paid_out(10_510))
 DECLARED = '[fees.stripe]\npercent = "2.9"\nfixed_minor = {USD = 30}'
@@ -284,6 +297,26 @@ PAYOUTS = (
     Row("a charge in no payout at all", (CHARGED,), "16d", "break", "payout", "100.00", policy=IN_PAYOUTS, hops={"payment_to_payout": "missing"}),
     Row("a charge that was refunded before its payout", (CHARGED, back("refund.issued", "100.00", "2d", "re_1", CHARGE)), "16d", "ok", policy=IN_PAYOUTS),
     Row("the processor's feed is behind", (CHARGED,), "16d", "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": "unproven"}, behind={"payments": "2d"}),
+    # The same of payments that lie in their invoice's case.
+    Row("a card payment in the invoice's case is in its payout, the wire beside it in none", (*HERE, *of_invoice(6_000)), "16d", "ok", policy=IN_PAYOUTS,
+        hops={"payment_to_payout": "met"}, controls={"payout": "pass"}),
+    Row("timed though nobody expects it, in the invoice's case", (*PAID, *of_invoice(10_000)), "16d", "ok", hops={"payment_to_payout": "met"}, controls={"payout": "pass"}),
+    Row("policy expects no payout of it", HERE, "16d", "ok", hops={"payment_to_payout": None}, controls={"payout": "not_applicable"}),
+    Row("policy expects payouts of another system", HERE, "16d", "ok", policy="[expect.adyen]\npayout = true", hops={"payment_to_payout": None}),
+    Row("a card payment in the invoice's case waits for its payout", HERE, "5d", "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": "waiting"},
+        controls={"payout": "not_assessed"}, next_deadline="8d"),
+    Row("a card payment in the invoice's case is in no payout", HERE, "16d", "break", "payout", "60.00", policy=IN_PAYOUTS, hops={"payment_to_payout": "missing"}),
+    Row("a card payment in the invoice's case is in a payout in part", (*HERE, *of_invoice(5_000)), "16d", "break", "payout", "10.00", policy=IN_PAYOUTS),
+    Row("a card payment in the invoice's case waits too long, and policy minds", HERE, "9d", "break", "sla", "60.00",
+        policy=IN_PAYOUTS + "\n[hops.payment_to_payout]\nlate_is_break = true"),
+    Row("a card payment in the invoice's case was settled twice", (*PAID, *of_invoice(10_000), *of_invoice(10_000, "txn_9", "payout:acme-us:stripe:po_2")), "5d",
+        "break", "payout", "100.00"),
+    Row("a card payment in the invoice's case was refunded before its payout", (*PAID[:3], back("refund.issued", "100.00", "2d", "re_1", payment_id="py_1")), "16d",
+        "pending", policy=IN_PAYOUTS, hops={"payment_to_payout": None}),
+    Row("a receipt's part of the invoice is in the receipt's payout, not asked for here", (*SOLD, *told(received(allocations=parts((INVOICE, 10_000)))), applied("100.00")),
+        "16d", "ok", policy=IN_PAYOUTS, hops={"payment_to_payout": None}),
+    Row("a card payment in euros of an invoice in dollars: its payout is not looked for, and that is said", (*SOLD, payment("92.00", currency="EUR")), "16d",
+        "break", "missing_application", policy=IN_PAYOUTS, controls={"payout": "not_assessed"}),
     # Fees.
     Row("the fee is the declared rate", (line("txn_1", "charge", 10_000, 320), paid_out(9_680)), "4d", "ok", policy=DECLARED, controls={"fee": "pass"}),
     Row("the processor kept more than it declared", (line("txn_1", "charge", 10_000, 350), paid_out(9_650)), "4d", "break", "fee", "0.30", policy=DECLARED),
