@@ -16,7 +16,7 @@ _encoder = msgspec.json.Encoder()
 # How long a system's records take to arrive, in milliseconds, least and most.
 _TRANSIT_MS = {
     "crm": (300, 4_000), "billing": (200, 3_000), "erp": (500, 8_000), "payments": (200, 2_000),
-    "bank": (1_000, 30_000), "integration": (200, 2_000),
+    "bank": (1_000, 30_000), "integration": (200, 2_000), "tieout": (100, 1_000),
 }  # fmt: skip
 
 
@@ -58,6 +58,6 @@ _SCHEMAS = {
         "quote.approved", "subscription.activated", "subscription.paused", "subscription.amended", "billing_schedule.set", "usage.rated", "invoice.issued", "invoice.voided", "posting.recorded",
         "posting.reversed", "payment.received", "payment.failed", "cash.applied", "delivery.failed",
         "delivery.succeeded", "revenue_schedule.set", "revenue.recognised", "refund.issued", "dispute.opened", "dispute.won", "dispute.lost",
-        "settlement.line", "payout.paid", "bank.statement", "bank.line", "credit_memo.issued", "cash.unapplied",
+        "settlement.line", "payout.paid", "bank.statement", "bank.line", "credit_memo.issued", "cash.unapplied", "decision.made",
     )
 }  # fmt: skip

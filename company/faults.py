@@ -33,12 +33,17 @@ CREDIT_FAULTS = (
     "unposted_credit", "wrong_credit", "over_credited", "rebilled_beside", "rebilled_short", "credited_untaxed", "payment_left",
 )  # fmt: skip
 CREDIT_TURNS = ("credited_in_part", "rebilled", "payment_moved")
+# Of what is given up of an invoice (company.write_offs). None unless asked for.
+WRITE_OFF_FAULTS = (
+    "write_off_unbooked", "write_off_proposed", "write_off_withdrawn", "write_off_lapsed", "write_off_misbooked", "write_off_beyond",
+)  # fmt: skip
+WRITE_OFF_TURNS = ("written_off", "rest_written_off")
 BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
 
 # What an invoice, or a card payment in its place, can be drawn to be.
 INVOICES = (
     *INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS, *MONEY_FAULTS, *MONEY_TURNS,
-    *CREDIT_FAULTS, *CREDIT_TURNS,
+    *CREDIT_FAULTS, *CREDIT_TURNS, *WRITE_OFF_FAULTS, *WRITE_OFF_TURNS,
 )  # fmt: skip
 
 
@@ -116,6 +121,15 @@ class FaultRates:
     credited_in_part: float = 0.0
     rebilled: float = 0.0
     payment_moved: float = 0.0
+    # of invoices of which something is given up
+    write_off_unbooked: float = 0.0
+    write_off_proposed: float = 0.0
+    write_off_withdrawn: float = 0.0
+    write_off_lapsed: float = 0.0
+    write_off_misbooked: float = 0.0
+    write_off_beyond: float = 0.0
+    written_off: float = 0.0
+    rest_written_off: float = 0.0
     # card payments, in place of invoices; of payouts
     over_refunded: float = 0.0
     disputed: float = 0.0
@@ -167,6 +181,8 @@ LIVING = FaultRates(
     line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05,
     unposted_credit=0.003, wrong_credit=0.003, over_credited=0.003, rebilled_beside=0.003, rebilled_short=0.003, credited_untaxed=0.003,
     payment_left=0.003, credited_in_part=0.01, rebilled=0.01, payment_moved=0.01,
+    write_off_unbooked=0.003, write_off_proposed=0.003, write_off_withdrawn=0.003, write_off_lapsed=0.003, write_off_misbooked=0.003,
+    write_off_beyond=0.003, written_off=0.005, rest_written_off=0.005,
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
     billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
 )  # fmt: skip

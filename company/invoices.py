@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from company.bills import Bill, invoice_data
 from company.customers import Customer
 from company.facts import Fact
-from company.legs import Legs, unsettled
+from company.legs import Legs, given_up, unsettled
 from company.pace import Pace
 from company.truth import CaseTruth, Span
 
@@ -79,6 +79,7 @@ class InvoiceLife:
         self.settled: Fact | None = None
         self.void: Fact | None = None
         self.reversal: Fact | None = None
+        self.given_up: list[tuple[Fact, Fact | None]] = []  # the decision, and what ended it
         self.credited: Fact | None = None  # what took it back in full after it was paid
         self.stated: dict[str, Any] = {}  # what the document says in place of, or beside, what a bill says by itself
         self.batch_key: str | None = None  # the case of the batch that books it
@@ -296,6 +297,8 @@ class InvoiceLife:
         )  # fmt: skip
         if self.issued is not None:
             self.tell_legs(Legs(self, self.issued, truth))
+        for decision, ended in self.given_up:
+            truth.breaks = list(given_up(truth.breaks, decision.seen_at, ended.seen_at if ended else None))
         return truth
 
     def tell_legs(self, legs: Legs) -> None:

@@ -4,7 +4,7 @@ Read off the moments of the facts that the story meant to matter (`posted`, `set
 records. A break that a story claims is not told here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,19 @@ def unsettled(facts: Sequence[Fact]) -> list[Span]:
             windows.append(Span("overtaken", fact.seen_at, latest))
         latest = fact.seen_at if latest is None else max(latest, fact.seen_at)
     return windows
+
+
+def given_up(breaks: Sequence[Span], since: datetime, until: datetime | None) -> Iterator[Span]:
+    """The breaks without what is not paid between a decision to write it off and the end of that."""
+    for span in breaks:
+        if span.name not in ("missing_payment", "short_payment"):
+            yield span
+            continue
+        for first, last in ((span.since, since), (until, None)):
+            first = max(first, span.since) if first is not None else None
+            last = min((end for end in (last, span.until) if end is not None), default=None)
+            if first is not None and (last is None or first < last):
+                yield Span(span.name, first, last, span.exposure_minor)
 
 
 def _cut(line: Timeline, at: datetime, state: str) -> Timeline:

@@ -8,7 +8,7 @@ theirs in company.orders.
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
-from company import ledger
+from company import ledger, write_offs
 from company.customers import Customer
 from company.facts import Fact
 from company.invoices import FAILURES, Claim, InvoiceLife, Wait
@@ -281,14 +281,22 @@ MONEY = _by_name(
     missing_payment, short_payment, overpayment, duplicate_payment, missing_application, late_application,
     unapplied_remainder, withholding, instalments, declined_first,
 )  # fmt: skip
-WHOLE = _by_name(duplicate_invoice, orphan_posting, orphan_payment, void_not_reversed, voided, free) | ledger.STORIES
+WHOLE = (
+    _by_name(duplicate_invoice, orphan_posting, orphan_payment, void_not_reversed, voided, free)
+    | ledger.STORIES
+    | write_offs.STORIES
+)
 
 # What only some customers' invoices can have.
-FITS: dict[str, Callable[[Customer], bool]] = {
-    "wrong_tax": lambda customer: customer.tax.rate > 0,
-    "wrong_fx": lambda customer: customer.is_foreign,
-    "declined_first": lambda customer: customer.terms_days is None,
-} | ledger.FITS
+FITS: dict[str, Callable[[Customer], bool]] = (
+    {
+        "wrong_tax": lambda customer: customer.tax.rate > 0,
+        "wrong_fx": lambda customer: customer.is_foreign,
+        "declined_first": lambda customer: customer.terms_days is None,
+    }
+    | ledger.FITS
+    | write_offs.FITS
+)
 
 
 def tell(life: InvoiceLife, fault: str, second: str | None = None) -> None:

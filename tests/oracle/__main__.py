@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from tests.simulation.test_company_ledger import WIDER
 from tests.simulation.test_company_money import CARDS
 from tests.simulation.test_company_orders import BILLED
 from tests.simulation.test_company_truth import TURMOIL
+from tests.simulation.test_company_write_offs import GIVEN_UP
 
 SQL = Path(__file__).with_name("verdicts.sql")
 SHOWN = 20
@@ -60,6 +62,7 @@ class Oracle:
 
     def __init__(self, sql: Path) -> None:
         self._store = chdb.connect(":memory:")
+        chdb.create_function("blake2b", _blake2b)
         self._store.query("SET enable_named_columns_in_function_tuple = 1")
         statements = [text.strip() for text in _without_comments(sql.read_text(encoding="utf-8")).split(";")]
         self._questions = [text for text in statements if text.startswith("CREATE TABLE")]
@@ -140,6 +143,10 @@ class Comparison:
         self.differences += [f"{where}: {key} has no verdict, should be {should}" for key, should in expected.items()]
 
 
+def _blake2b(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def micros(moment: datetime) -> int:
     return (moment - datetime.fromtimestamp(0, moment.tzinfo)) // timedelta(microseconds=1)
 
@@ -161,6 +168,7 @@ def _arguments() -> Any:
     )
     parser.add_argument("--billed", action="store_true", help="subscriptions billed by a schedule")
     parser.add_argument("--corrected", action="store_true", help="invoices that are credited and billed again")
+    parser.add_argument("--written-off", action="store_true", help="invoices of which something is given up")
     parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
@@ -168,7 +176,14 @@ def _arguments() -> Any:
 def main() -> int:
     arguments = _arguments()
     rules = "money.sql" if arguments.money else "verdicts.sql"
-    chosen = (("money", CARDS), ("ledger", WIDER), ("billed", BILLED), ("corrected", CORRECTED), ("turmoil", TURMOIL))
+    chosen = (
+        ("money", CARDS),
+        ("ledger", WIDER),
+        ("billed", BILLED),
+        ("corrected", CORRECTED),
+        ("written_off", GIVEN_UP),
+        ("turmoil", TURMOIL),
+    )
     faults = next((rates for name, rates in chosen if getattr(arguments, name)), None)
     oracle, comparison = Oracle(arguments.sql or SQL.with_name(rules)), Comparison(_ABOUT[rules])
     seed, left = arguments.seed, arguments.cases

@@ -50,9 +50,16 @@ MISTAKES_OF_CREDITS = {
     "a document may be credited twice": ("credited_minor > total_minor, credited_minor - total_minor", "credited_minor > 2 * total_minor, credited_minor - total_minor"),
     "a rebill stands beside its original": ("credited_minor < total_minor, total_minor - credited_minor", "credited_minor < 0, total_minor - credited_minor"),
 }  # fmt: skip
+MISTAKES_OF_WRITE_OFFS = {
+    "a proposal is a decision": ("data.action = 'write_off'", "data.action != ''"),
+    "the first decision holds": ("coalesce(arrayLast(d -> d.data.fingerprint = named", "coalesce(arrayFirst(d -> d.data.fingerprint = named"),
+    "a decision holds whatever was paid since": ("paid_minor > 0 AND gives_up(", "notEmpty(decisions) OR gives_up("),
+    "who decides forgets the payments": ("arrayMap(p -> p.data.document_id, payments),\n", "[],\n"),
+    "an entry gives up what it likes": ("written_off_minor - given_up_minor,", "0,"),
+}  # fmt: skip
 _OF = (
     ("--money", MISTAKES_OF_MONEY), ("--ledger", MISTAKES_OF_LEDGER), ("--billed", MISTAKES_OF_BILLING),
-    ("--corrected", MISTAKES_OF_CREDITS), ("--turmoil", MISTAKES),
+    ("--corrected", MISTAKES_OF_CREDITS), ("--written-off", MISTAKES_OF_WRITE_OFFS), ("--turmoil", MISTAKES),
 )  # fmt: skip
 
 
@@ -72,8 +79,9 @@ def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
         ("--cases", "3000", "--ledger"),
         ("--cases", "3000", "--billed"),
         ("--cases", "3000", "--corrected"),
+        ("--cases", "3000", "--written-off"),
     ],
-    ids=["business", "turmoil", "money", "ledger", "billed", "corrected"],
+    ids=["business", "turmoil", "money", "ledger", "billed", "corrected", "written-off"],
 )
 def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
     done = compare(*arguments)

@@ -3,6 +3,7 @@
 -- Input:  table records (seen_at Int64, body String): canonical events as JSON. Parameter as_of: the moment of judging.
 -- Output: table verdicts (key, facts, outcome, classes, exposure_minor, hops, failure).
 -- Moments are microseconds since 1970 (UTC), amounts minor units. A null moment: it has not come.
+-- `blake2b` is Python's, of 8 bytes, in hex.
 
 CREATE FUNCTION minutes AS n -> n * 60000000;
 CREATE FUNCTION days AS n -> n * 86400000000;
@@ -21,6 +22,10 @@ CREATE FUNCTION crossing AS (movements, needed) -> if(
 CREATE FUNCTION agrees AS (booked, above, below, digits, minor) ->
     abs(toInt256(booked) * below - above) * 2 * digits <= toInt256(minor) * below * 2 * digits + abs(above);
 CREATE FUNCTION size AS minor -> toInt64(abs(minor));
+-- What people decide on: the break of a control of its own name, by its case, its documents and its amounts.
+CREATE FUNCTION fingerprint AS (key, class, documents, amounts) -> blake2b(arrayStringConcat(
+    arrayConcat([key, class, class], arraySort(arrayDistinct(documents)), [''], arrayMap(a -> toString(a), amounts)), '\0'));
+CREATE FUNCTION gives_up AS (decisions, named) -> coalesce(arrayLast(d -> d.data.fingerprint = named, decisions).data.action = 'write_off', false);
 CREATE FUNCTION broken AS (holds, class, minor) -> (if(holds, class, ''), toInt64(coalesce(minor, 0)));
 -- State of a leg.
 CREATE FUNCTION leg AS (now, due_at, missing_at, ended_at, is_late) -> multiIf(
@@ -44,6 +49,7 @@ FROM (
                 from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
                 invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
+                action Nullable(String), fingerprint Nullable(String),
                 from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
                 service_period Tuple(start Nullable(String), end Nullable(String)),
                 period Tuple(start Nullable(String), end Nullable(String)),
@@ -96,6 +102,7 @@ SELECT
     groupArrayIf(tuple(at, booked_at, data, if(type = 'told.taken', -1, 1) AS sign), type IN ('told.taken', 'told.given_back')) AS taken,
     arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, data), type = 'delivery.failed')) AS refused,
     groupArrayIf(tuple(at, data), type = 'delivery.succeeded') AS delivered,
+    arraySort(x -> (x.at, x.id), groupArrayIf(tuple(at, id, data), type = 'decision.made')) AS decisions,
     groupArrayIf(tuple(booked_at, data), type = 'subscription.activated') AS activated,
     groupArrayIf(tuple(booked_at, data), type = 'revenue_schedule.set') AS schedules,
     groupArrayIf(tuple(booked_at, data), type = 'revenue.recognised') AS revenues
@@ -325,6 +332,24 @@ SELECT
     greatest(0, applied_minor - greatest(0, total_minor + extra_minor - reduced_minor)) AS beyond_minor,
     has_document AND kind = 'invoice' AND beyond_minor > 0 AND (is_taken_back OR excess_minor = 0) AS is_misapplied,
     arrayMax(arrayMap(m -> m.2, arrayConcat(applications, reductions))) + minutes(240) AS misapplied_at,
+    -- what somebody gave up: by the last decision on the break
+    paid_minor <= 0 AND gives_up(decisions, fingerprint(key, 'missing_payment', [document.data.document_id], [total_minor - settled_minor, 0])) AS is_given_up,
+    paid_minor > 0 AND gives_up(decisions, fingerprint(key, 'short_payment', arrayConcat([document.data.document_id], arrayMap(p -> p.data.document_id, payments),
+        arrayMap(a -> a.data.document_id, applied), arrayMap(c -> c.data.document_id, credited)), [total_minor, settled_minor])) AS is_rest_given_up,
+    -- what entries of money take off the account, and give up, beside what was applied
+    arrayFilter(p -> p.data.document_type IN ('payment', 'application', 'refund') AND p.data.posting_kind != 'revaluation', journal) AS settling_entries,
+    arrayFlatten(arrayMap(p -> arrayMap(l -> tuple(l.role AS of, multiIf(p.data.currency = currency AND isNotNull(l.amount_minor), l.amount_minor,
+        p.data.base_currency = currency, l.base_minor, NULL) AS amount), p.data.lines), settling_entries)) AS settling_lines,
+    arrayExists(l -> l.of IN (role, 'write_off') AND isNull(l.amount), settling_lines) AS is_settled_unseen,
+    -way * toInt64(arraySum(arrayMap(l -> if(l.of = role, coalesce(l.amount, 0), 0), settling_lines))) AS relieved_minor,
+    way * toInt64(arraySum(arrayMap(l -> if(l.of = 'write_off', coalesce(l.amount, 0), 0), settling_lines))) AS written_off_minor,
+    toInt64(arraySum(arrayMap(a -> if(a.data.from_kind = 'write_off', a.sign * assumeNotNull(a.data.amount_minor), 0), applied))) AS given_up_minor,
+    if(applied_minor + reduced_minor != 0, applied_minor + reduced_minor, received_minor) AS relievable_minor,
+    multiIf(NOT has_document OR NOT is_booked OR empty(settling_entries) OR is_settled_unseen, 0,
+        written_off_minor != 0 AND written_off_minor != given_up_minor, written_off_minor - given_up_minor,
+        greatest(0, relieved_minor - relievable_minor)) AS relieved_wrong_minor,
+    arrayMax(arrayConcat(arrayMap(p -> p.booked_at, settling_entries), arrayMap(p -> p.booked_at, payments), arrayMap(a -> a.booked_at, applied),
+        arrayMap(c -> c.booked_at, credited))) + minutes(240) AS relieved_wrong_at,
     -- credits do not exceed the document; a rebill stands in the place of one that they took back, tax and all
     if(arrayExists(c -> isNull(c.data.tax_minor), credited), NULL, toInt64(arraySum(arrayMap(c -> coalesce(c.data.tax_minor, 0), credited)))) AS credited_tax,
     multiIf(NOT has_document OR kind != 'invoice' OR is_void, 0, credited_minor > total_minor, credited_minor - total_minor,
@@ -438,6 +463,7 @@ SELECT
     arrayFilter(b -> b.1 != '', [
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
         broken(unbalanced_minor != 0, 'amount', unbalanced_minor),
+        broken(relieved_wrong_minor != 0 AND now >= relieved_wrong_at, 'amount', size(relieved_wrong_minor)),
         broken(tax_exposure != 0, 'tax', tax_exposure),
         broken(has_document AND cause = 'currency', 'currency', stated_minor),
         broken(has_document AND cause = 'fx', 'fx', fx_exposure),
@@ -454,8 +480,8 @@ SELECT
         broken(NOT has_document AND kind = 'invoice' AND NOT is_booked AND notEmpty(arrayConcat(payments.at, applied.at, credits.at)) AND NOT money_waits
             AND if(received_minor != 0, received_minor, applied_minor + reduced_minor) > 0, if(empty(payments), 'orphan_application', 'orphan_payment'),
             if(received_minor != 0, received_minor, applied_minor + reduced_minor)),
-        broken(payment = 'missing' AND paid_minor <= 0, 'missing_payment', total_minor - settled_minor),
-        broken(payment IN ('late', 'missing') AND paid_minor > 0, 'short_payment', total_minor - settled_minor),
+        broken(payment = 'missing' AND paid_minor <= 0 AND NOT is_given_up, 'missing_payment', total_minor - settled_minor),
+        broken(payment IN ('late', 'missing') AND paid_minor > 0 AND NOT is_rest_given_up, 'short_payment', total_minor - settled_minor),
         broken(has_document AND excess_minor > 0 AND NOT (is_taken_back AND whole_payments < 2), if(length(payments) > 1 AND whole_payments > 1, 'duplicate_payment', 'overpayment'), excess_minor),
         broken(application = 'missing', if(applied_minor > 0, 'unapplied_cash', 'missing_application'), unapplied_minor),
         broken(is_misapplied AND now >= misapplied_at, 'misapplied', beyond_minor),
