@@ -1,11 +1,12 @@
 """What the benchmarks run against: a real Kafka broker, the embedded store, workers; each on a core of its own choice."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,13 +31,14 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
-    """Broker and store, migrated and with topics; `pinned` to the second core where there is one."""
+    """Broker and store, migrated and with topics; `pinned` to the second core where there is one, and we with them."""
+    ours = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="tieout-bench-") as name:
         folder = Path(name)
         kafka = start_kafka(folder / "kafka")
         store = StoreProcess(folder / "store").start()
         try:
-            for pid in (kafka.pid, store.pid) if pinned else ():
+            for pid in (kafka.pid, store.pid, os.getpid()) if pinned else ():
                 pin(pid, REST_CORE)
             migrate(store.client())
             topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=tuple(SOURCES))
@@ -44,6 +46,7 @@ def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
         finally:
             store.kill()
             kafka.kill()
+            os.sched_setaffinity(0, ours)
 
 
 def pin(pid: int, core: int) -> None:
@@ -54,24 +57,53 @@ def pin(pid: int, core: int) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds a process has used, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds a process and its children have used, all threads, the children that have ended included."""
+    ticks = 0
+    for each in _with_children(pid):
+        fields = _read(f"/proc/{each}/stat").rpartition(")")[2].split()
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    """The most that a process has held, with the most that each of its children has."""
+    kilobytes = 0
+    for each in _with_children(pid):
+        for line in _read(f"/proc/{each}/status").splitlines():
+            if line.startswith("VmHWM"):
+                kilobytes += int(line.split()[1])
+    return kilobytes / 1024
 
 
 def start(command: Sequence[str], log: Path, *, pinned: bool = True) -> "subprocess.Popen[bytes]":
+    """`pinned` to the first core, with all threads and children that it will have, where there are two cores."""
+    only = ["taskset", "--cpu-list", str(APP_CORE)] if pinned and (os.cpu_count() or 1) > 1 else []
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": "."})
-    if pinned:
-        pin(process.pid, APP_CORE)
-    return process
+        return subprocess.Popen([*only, *command], stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": "."})
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """kill -9 of a process that `start` gave, and of its children."""
+    for pid in _with_children(process.pid) if process.poll() is None else ():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(30)
+
+
+def _with_children(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            found.extend(int(child) for child in _read(children).split())
+    return found
+
+
+def _read(path: str | Path) -> str:
+    """A file under /proc; nothing, where its process has just ended."""
+    try:
+        return Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def wait_for(condition: Callable[[], bool], what: str, patience_s: float) -> None:

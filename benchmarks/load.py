@@ -14,6 +14,8 @@ from confluent_kafka import Producer
 
 from streams.publisher import producer_config
 
+WRONG_BY_MINOR = 500
+
 
 class Sent(NamedTuple):
     """What was produced, and what must come out: cases by outcome as of the time they are judged."""
@@ -44,6 +46,15 @@ def messages(cases: int, seed: int = 1, prefix: str = "B", at: datetime | None =
 def expected(cases: int) -> Sent:
     events = sum(len(_parts(number)) for number in range(cases))
     return Sent(events, cases, sum(_wrong(number) for number in range(cases)))
+
+
+def truth(cases: int, prefix: str = "B") -> dict[str, tuple[str, int]]:
+    """How each case must end: (outcome, what was posted beyond what was invoiced, in minor units), by its key."""
+    ends = {}
+    for number in range(cases):
+        outcome = "break" if _wrong(number) else "pending" if number % 1_000 < 20 else "ok"
+        ends[_key(prefix, number)] = (outcome, WRONG_BY_MINOR if _wrong(number) else 0)
+    return ends
 
 
 def produce(bootstrap: str, found: Iterator[Message]) -> int:
@@ -87,9 +98,16 @@ def _parts(number: int) -> list[str]:
     return parts
 
 
+def _document(prefix: str, number: int) -> str:
+    return f"{prefix}-{number:08d}"
+
+
+def _key(prefix: str, number: int) -> str:
+    return f"invoice:acme-us:billing:{_document(prefix, number)}"
+
+
 def _message(prefix: str, number: int, topic: str, at: datetime | None) -> Message:
-    document = f"{prefix}-{number:08d}"
-    key = f"invoice:acme-us:billing:{document}"
+    document, key = _document(prefix, number), _key(prefix, number)
     moment = at or datetime.now(UTC)
     amount = 10_000 + number % 5_000
     data = {"entity": "acme-us", "document_id": f"{topic[:2]}-{document}", "number": document, "customer": {"sold_to": f"C-{number % 977}"}, "currency": "USD"}  # fmt: skip
@@ -103,7 +121,7 @@ def _message(prefix: str, number: int, topic: str, at: datetime | None) -> Messa
         }
     elif topic == "postings":
         kind, source = "posting.recorded", "erp/main"
-        posted = amount + (500 if _wrong(number) else 0)
+        posted = amount + (WRONG_BY_MINOR if _wrong(number) else 0)
         data |= {
             "ledger": "main", "document_type": "invoice", "posting_kind": "document", "base_currency": "USD",
             "lines": [{"role": "receivable", "amount_minor": posted}, {"role": "revenue", "amount_minor": -posted}],
