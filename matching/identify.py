@@ -16,6 +16,7 @@ with its candidates) or nothing, and then the next is asked:
 What holds for all of them:
 - Entity, direction and currency agree. A receipt in the ledger's currency pays a document in another one only where the
   ledger cleared exactly what it carried the document at: nothing is converted here.
+- A payout is paid by a line of a bank alone, inside the days in which it may arrive.
 - Known customers never differ. Nothing is taken that is taken: what is left of an item goes down with every match.
 - A text that is written like a document's number and names no open item ends the search: the customer meant that one.
 - Chance is counted: how many open items (or subsets) there are for each amount as round as this one, in parts per million.
@@ -47,8 +48,9 @@ ROUNDS = 20  # of `identify_all`: two or three are enough but for chains made on
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A document that is open, or settled by a payment that nothing names.
+    """A document that is open, or settled by a payment that nothing names; or a payout that has not arrived.
 
+    Of a payout `issued_on` and `due_on` are the days between which it may arrive.
     `applied`: (day, amount) of each application without a payment; `base_open_minor` what the ledger carries all of it at.
     """
 
@@ -65,6 +67,10 @@ class Item(msgspec.Struct, frozen=True):
     applied: tuple[tuple[date, int], ...] = ()
     base_currency: str | None = None
     base_open_minor: int | None = None
+
+    @property
+    def is_payout(self) -> bool:
+        return self.key.startswith("payout:")
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -275,6 +281,8 @@ class Book:
         if receipt.direction != item.direction or receipt.entity != item.entity or self.left_minor(item) <= 0:
             return False
         if receipt.currency != item.currency and receipt.base_currency != item.base_currency:
+            return False
+        if item.is_payout and not (receipt.is_bank_line and item.issued_on <= receipt.on <= item.due_on):
             return False
         return not (receipt.customers and item.customers) or agrees(receipt, item)
 

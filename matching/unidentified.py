@@ -1,7 +1,9 @@
-"""What identification is about, out of cases: an invoice as an open item, money that names nothing as receipts.
+"""What identification is about, out of cases: an invoice or a payout as an open item, money that names nothing as receipts.
 
 - What is open of an invoice is its total less reductions and less the payments that are known. An application whose
   payment nobody names does not reduce it: which payment that was is the question. It says on which day it was, and how much.
+- A payout is open until lines of a bank come to it, from the day before it was paid (the bank's day may be another) until it counts
+  as missing (leg payout_to_bank).
 - A payment asks to be identified while it stands, in a case of its own, with no part of it allocated, applied or chosen. So
   does a line of a bank statement that is no payout, no reversal and no part of a report.
 - The control account's move in the payment's own postings is what the ledger cleared with it.
@@ -18,6 +20,7 @@ from matching.clock import COMPLETE, Clock
 from matching.identify import Item, Receipt
 from matching.matches import choices_among
 from matching.policy import Policy
+from matching.settlement import arrived_lines
 from matching.view import View
 
 _CONTROL = {"sales": "receivable", "purchase": "payable"}
@@ -26,7 +29,11 @@ _NEVER_MIND_THE_TIME = Clock(EARLIEST, COMPLETE)
 
 def item_of(case: Case, policy: Policy) -> Item | None:
     """None where there is no document, or it does not stand. One that is settled has nothing open."""
-    if not case.key.startswith("invoice:") or case.is_over_limit:
+    if case.is_over_limit:
+        return None
+    if case.key.startswith("payout:"):
+        return _payout_of(View(case, policy, _NEVER_MIND_THE_TIME))
+    if not case.key.startswith("invoice:"):
         return None
     view = View(case, policy, _NEVER_MIND_THE_TIME)
     if view.document is None or view.void is not None:
@@ -43,6 +50,19 @@ def item_of(case: Case, policy: Policy) -> Item | None:
         data.due_date or issued_on + timedelta(days=view.terms.invoice_to_payment.terms_days), data.number,
         (data.document_id, *(ref.value for ref in data.refs or ())), _customers(data.customer),
         tuple(sorted(applied)), base_currency, base_minor,
+    )  # fmt: skip
+
+
+def _payout_of(view: View) -> Item | None:
+    paid = view.standing("payout.paid")
+    if not paid or "payout.failed" in view.by_type:
+        return None
+    event, data = paid[0], paid[0].data
+    open_minor = max(0, data.amount_minor - abs(sum(line.data.amount_minor for line in arrived_lines(view))))
+    missing_at = view.terms.payout_to_bank.missing_at(documents.moment(event))
+    return Item(
+        view.key, data.entity, data.direction or "sales", data.currency, open_minor, event.time.date() - timedelta(days=1),
+        missing_at.date(), data.number or data.document_id, (data.document_id, *(ref.value for ref in data.refs or ())),
     )  # fmt: skip
 
 

@@ -299,11 +299,11 @@ class Store:
         )]  # fmt: skip
 
     def open_items(self, entity: str, since: datetime) -> dict[str, int]:
-        """Revision of each invoice of the entity that is open, or whose last event is not older than `since`."""
+        """Revision of each invoice and payout of the entity that is open, or whose last event is not older than `since`."""
         recent = f"last_event_at >= fromUnixTimestamp64Micro({native.micros(since)})"
         query = (
-            "SELECT case_key, revision FROM open_cases FINAL WHERE kind = 'invoice' AND entity = {entity:String} UNION DISTINCT "
-            f"SELECT case_key, revision FROM verdicts FINAL WHERE kind = 'invoice' AND entity = {{entity:String}} AND outcome = 'ok' AND {recent}"
+            "SELECT case_key, revision FROM open_cases FINAL WHERE kind IN ('invoice', 'payout') AND entity = {entity:String} UNION DISTINCT "
+            f"SELECT case_key, revision FROM verdicts FINAL WHERE kind IN ('invoice', 'payout') AND entity = {{entity:String}} AND outcome = 'ok' AND {recent}"
         )
         return {key: number for key, number in self._query(query, {"entity": entity})}
 

@@ -158,7 +158,7 @@ def _choices(runs: "Runs", policy: Policy) -> list[Event]:
     return [event for events in decided.values() for event in events] + _told_by(runs, decided, policy)
 
 
-_TAKES_PART = (b"invoice:", b"receipt:", b"summary:")
+_TAKES_PART = (b"invoice:", b"payout:", b"receipt:", b"summary:")
 
 
 def _told_by(runs: "Runs", decided: Mapping[str, list[Event]], policy: Policy) -> list[Event]:

@@ -184,7 +184,7 @@ def _facts(case: Case) -> Iterable[Any]:
 def _homes(case: Case) -> Iterable[str]:
     """Receipts whose part was told to the item."""
     facts: list[Any] = [fact for fact in case.facts() if fact.type == ALLOCATION]
-    return (fact.data.home for fact in facts if fact.data.kind == "payment" and fact.data.amount_minor)
+    return (fact.data.home for fact in facts if fact.data.kind in ("payment", "bank") and fact.data.amount_minor)
 
 
 def _in_flight(stored: Sequence[MatchRow], told: Mapping[str, frozenset[str]]) -> dict[str, int]:

@@ -46,6 +46,14 @@ def receipt(amount: str, text: str | None = None, customer: str | None = None, *
     )  # fmt: skip
 
 
+def payout(number: str, amount: str, *, direction: str = "sales", paid: str = "2026-03-18", missing: str = "2026-03-28") -> Item:  # fmt: skip
+    """Paid on 18 March, and missing on the 28th."""
+    return Item(
+        f"payout:acme-us:stripe:{number}", "acme-us", direction, "USD", to_minor(amount, "USD"), date.fromisoformat(paid),
+        date.fromisoformat(missing), number, (number,),
+    )  # fmt: skip
+
+
 class Found(NamedTuple):
     """`pays`: what of the receipt goes to which number; `rule`: who found it, or refused. Nothing and "none": nobody."""
 
@@ -59,6 +67,7 @@ class Found(NamedTuple):
 
 TWO = (item("INV-1", "100.00"), item("INV-2", "50.00"))
 TWINS = (item("INV-1", "100.00"), item("INV-2", "100.00"))
+PAYOUTS = (payout("po_8Kq", "4711.13"), payout("po_9Xv", "815.21"))
 OTHERS = (item("INV-8", "4711.13", "C-8"), item("INV-9", "815.21", "C-9"))
 
 FOUND = (
@@ -100,6 +109,16 @@ FOUND = (
     Found("yen have no decimals", receipt("1234567", currency="JPY"), (item("INV-1", "1234567", currency="JPY"),), "amount_date", {"INV-1": "1234567"}),
     Found("dinars have three", receipt("4711.135", "INV-1", currency="KWD"), (item("INV-1", "4711.135", currency="KWD"),), "reference", {"INV-1": "4711.135"}),
     Found("what was paid out pays no sales invoice", receipt("100.00", "INV-1", direction="purchase"), TWO, "text"),
+    Found("a payout by its amount, in time", receipt("4711.13", bank_line=True), PAYOUTS, "amount_date", {"po_8Kq": "4711.13"}),
+    Found("a payout by its name in the text, and its amount", receipt("815.21", "STRIPE po_9Xv", bank_line=True), (*PAYOUTS, payout("po_7", "815.21")), "text", {"po_9Xv": "815.21"}),
+    Found("a payout whose name is the reference", receipt("815.21", "po_9Xv", bank_line=True), (*PAYOUTS, payout("po_7", "815.21")), "reference", {"po_9Xv": "815.21"}),
+    Found("two payouts of one amount", receipt("815.21", "STRIPE", bank_line=True), (*PAYOUTS, payout("po_7", "815.21")), "amount_date", candidates="po_7 po_9Xv"),
+    Found("a payout and an invoice of one amount", receipt("4711.13", bank_line=True), (*PAYOUTS, *OTHERS), "amount_date", candidates="INV-8 po_8Kq"),
+    Found("a line before the payout", receipt("4711.13", on="2026-03-17", bank_line=True), PAYOUTS, "none"),
+    Found("a line after the payout counts as missing", receipt("4711.13", on="2026-03-29", bank_line=True), PAYOUTS, "none"),
+    Found("a customer's payment is no payout", receipt("4711.13"), PAYOUTS, "none"),
+    Found("a line of another amount that names a payout", receipt("800.00", "po_9Xv", bank_line=True), PAYOUTS, "text"),
+    Found("a payout that takes money from the bank", receipt("4711.13", direction="purchase", bank_line=True), (payout("po_1", "4711.13", direction="purchase"), *PAYOUTS), "amount_date", {"po_1": "4711.13"}),
     Found("a purchase", receipt("100.00", "B-77", direction="purchase"), (item("B-77", "100.00", direction="purchase"),), "reference", {"B-77": "100.00"}),
 )  # fmt: skip
 

@@ -282,7 +282,7 @@ class ClickHouse:
         return {
             key: revision(row.epoch, row.seq)
             for key, row in self.final().items()
-            if (verdict := _decoded(row.raw))["kind"] == "invoice"
+            if (verdict := _decoded(row.raw))["kind"] in ("invoice", "payout")
             and verdict["entity"] == entity
             and (verdict["outcome"] != "ok" or (_time(verdict["last_event_at"]) or since) >= since)
         }

@@ -98,6 +98,62 @@ def test_a_line_of_a_bank_statement_pays_the_invoice_that_it_names() -> None:
     assert [paid(found[key]) for key in (FIRST, SECOND)] == ["waiting", "met"], "the same money, told twice"
 
 
+def payout(number: int, amount_minor: int = 494_137, **data: Any) -> Event:
+    stated = {
+        "entity": "acme-us",
+        "document_id": f"po_{number}X",
+        "currency": "USD",
+        "amount_minor": amount_minor,
+    } | data
+    return records.make(
+        "payout.paid", id=f"stripe:po_{number}X:paid", source="stripe/acme", subject=f"po_{number}X", time=START,
+        correlationid=f"payout:acme-us:stripe:po_{number}X", data=stated,
+    )  # fmt: skip
+
+
+def arrival(reference: str = "STRIPE PAYMENTS", amount_minor: int = 494_137) -> Event:
+    stated = LINE.data.model_dump(mode="json", exclude_none=True) | {
+        "reference": reference,
+        "amount_minor": amount_minor,
+    }
+    return records.make("bank.line", id=LINE.id, source=LINE.source, subject=LINE.subject, time=START, correlationid=STATEMENT, data=stated)  # fmt: skip
+
+
+def arrived(verdict: dict[str, Any]) -> str:
+    return next(hop["state"] for hop in verdict["hops"] if hop["name"] == "payout_to_bank")
+
+
+FIRST_PAYOUT, SECOND_PAYOUT = "payout:acme-us:stripe:po_1X", "payout:acme-us:stripe:po_2X"
+
+
+def test_a_line_of_a_bank_statement_is_the_payout_of_its_amount() -> None:
+    found = verdicts(payout(1), payout(2, 50_000), arrival())
+    assert [arrived(found[key]) for key in (FIRST_PAYOUT, SECOND_PAYOUT)] == ["met", "not_expected"]
+
+
+def test_of_two_payouts_of_one_amount_the_text_says_which_arrived() -> None:
+    found = verdicts(payout(1), payout(2), arrival("STRIPE po_2X"))
+    assert [arrived(found[key]) for key in (FIRST_PAYOUT, SECOND_PAYOUT)] == ["not_expected", "met"]
+
+
+def test_two_payouts_of_one_amount_are_left_to_a_person() -> None:
+    found = verdicts(payout(1), payout(2), arrival())
+    assert [arrived(found[key]) for key in (FIRST_PAYOUT, SECOND_PAYOUT)] == ["not_expected", "not_expected"]
+    assert [each["class"] for each in found[STATEMENT]["breaks"]] == ["ambiguous_match"]
+
+
+def test_a_payout_whose_line_is_known_takes_no_other() -> None:
+    known = LINE.model_copy(
+        update={"id": "bank:DE1/6/1", "subject": "DE1/6/1", "correlationid": "summary:acme-us:bank:DE1/6"}
+    )
+    stated = known.data.model_copy(
+        update={"amount_minor": 494_137, "document_id": "DE1/6/1", "payout_key": FIRST_PAYOUT}
+    )
+    found = verdicts(payout(1), known.model_copy(update={"data": stated}), arrival())
+    assert found[FIRST_PAYOUT]["outcome"] == verdicts(payout(1))[FIRST_PAYOUT]["outcome"]
+    assert arrived(found[FIRST_PAYOUT]) == "met"
+
+
 def test_choices_in_files_depend_neither_on_order_nor_on_how_many_runs_they_take() -> None:
     events = [*sold(*range(1, 9)), *(money(n, reference=f"INV-{n}") for n in (1, 3, 5)), money(6), money(7, 24_000)]
     expected = verdicts(*events)
@@ -253,6 +309,21 @@ async def test_a_bank_line_that_policy_wants_matched_is_matched_live() -> None:
     await decided(rig, worker)
     assert legs(rig) == ["waiting", "met"]
     assert [choice.data.payment_id for choice in told(rig)] == ["DE1/7/1"]
+
+
+@scenario
+async def test_a_payout_finds_its_bank_line_live() -> None:
+    rig = Rig(partitions=4)
+    rig.policy = load("[identification]\nwait_s = 0\n[expect.bank]\ncounterpart = true\n[expect.stripe]\nbank = true")
+    worker = await start(rig)
+    closing = STATED.data.model_copy(update={"closing_minor": 494_137})
+    rig.kafka.send(payout(1), payout(2, 50_000), STATED.model_copy(update={"data": closing}), arrival())
+    await rig.settle(worker)
+    rig.clock.advance(days=2)
+    await rig.settle(worker)
+    await decided(rig, worker)
+    legs_of = {key: msgspec.json.decode(row.raw) for key, row in rig.store.final().items() if key.startswith("payout:")}
+    assert [arrived(legs_of[key]) for key in (FIRST_PAYOUT, SECOND_PAYOUT)] == ["met", "waiting"]
 
 
 @scenario
