@@ -16,7 +16,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import credits, group, malformed, orders, payouts, stories, subscriptions
+from company import credits, downgrades, group, malformed, orders, payouts, stories, subscriptions
 from company.bills import draw_bill
 from company.customers import Customer, Customers
 from company.facts import Fact
@@ -46,6 +46,7 @@ _HOURS = (3, 4, 4, 4, 4, 5, 6, 8, 9, 9, 8, 7, 7, 8, 9, 9, 9, 8, 7, 6, 5, 4, 3, 3
 _WEEKEND = 0.35
 _OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
 _OF_MONEY = frozenset((*MONEY_FAULTS, *MONEY_TURNS))
+_SUBSCRIBED = subscriptions.STORIES | downgrades.STORIES
 _FITS = stories.FITS | credits.FITS
 _FIRST_OF_MONTH = 2.5  # billing runs
 
@@ -130,7 +131,7 @@ class Company:
     def case(self, rng: Random, at: datetime, serial: int, pace: Pace = REAL) -> list[tuple[datetime, bytes, bytes]]:
         if rng.random() < _ORDERS:
             fault = self._order_faults(rng)
-            if fault in subscriptions.STORIES:
+            if fault in _SUBSCRIBED:
                 return self._subscribed(rng, pace, at, serial, fault)
             order = OrderLife(rng, pace, self._customers[serial * _STRIDE], at, serial)
             orders.STORIES[fault](order)
@@ -155,10 +156,12 @@ class Company:
         """The order's truth comes after its bills': it depends on when those are delivered."""
         customer = self._customers[serial * _STRIDE]
         order = subscriptions.Subscription(rng, pace, customer, at, serial, self._other(customer, serial))
-        subscriptions.STORIES[fault](order)
+        _SUBSCRIBED[fault](order)
         sent: list[tuple[datetime, bytes, bytes]] = []
         for name, bill in order.bills.items():
             sent += self._sent(rng, bill, fault if name == "proration" else "none")
+        for memo in order.credits:
+            sent += self._sent(rng, memo, fault)
         return sent + self._sent(rng, order, fault)
 
     def _between_companies(self, rng: Random, sold: InvoiceLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:

@@ -14,8 +14,17 @@ INVOICE_FAULTS = (
 )  # fmt: skip
 ORDER_FAULTS = ("missing_subscription", "late_subscription", "subscription_api_failure")
 # Of orders that are billed by a schedule (company.subscriptions). None unless asked for.
-BILLING_FAULTS = ("never_billed", "billed_twice", "billed_short", "unbilled_usage", "usage_differs", "misprorated")
-BILLING_TURNS = ("billed_monthly", "paused", "upgraded", "metered")
+BILLING_FAULTS = (
+    "never_billed",
+    "billed_twice",
+    "billed_short",
+    "unbilled_usage",
+    "usage_differs",
+    "misprorated",
+    "misprorated_credit",
+    "downgrade_ignored",
+)
+BILLING_TURNS = ("billed_monthly", "paused", "upgraded", "metered", "downgraded", "downgraded_on_next_bill")
 ORDERS = (*ORDER_FAULTS, *BILLING_FAULTS, *BILLING_TURNS)
 # Ordinary events of a business that a toy would take for faults: they tie out.
 INVOICE_TURNS = ("edited_posting", "voided", "withholding", "instalments", "declined_first", "free")
@@ -85,10 +94,14 @@ class FaultRates:
     unbilled_usage: float = 0.0
     usage_differs: float = 0.0
     misprorated: float = 0.0
+    misprorated_credit: float = 0.0
+    downgrade_ignored: float = 0.0
     billed_monthly: float = 0.0
     paused: float = 0.0
     upgraded: float = 0.0
     metered: float = 0.0
+    downgraded: float = 0.0
+    downgraded_on_next_bill: float = 0.0
     # of invoices; no faults
     edited_posting: float = 0.02
     voided: float = 0.01
@@ -185,4 +198,5 @@ LIVING = FaultRates(
     write_off_beyond=0.003, written_off=0.005, rest_written_off=0.005,
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
     billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
+    misprorated_credit=0.02, downgrade_ignored=0.02, downgraded=0.03, downgraded_on_next_bill=0.03,
 )  # fmt: skip

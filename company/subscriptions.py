@@ -13,6 +13,7 @@ from typing import Any
 from company import stories
 from company.bills import Bill, draw_bill
 from company.catalogue import rate_on, tax_minor
+from company.credits import CreditLife
 from company.customers import Customer
 from company.facts import Fact
 from company.invoices import SERIALS, InvoiceLife
@@ -26,6 +27,10 @@ MONTHS = 3
 MONTH_DAYS = 30
 _HOP = "subscription_to_invoice"
 _TARGET, _MISSING_AFTER = _DAY, 2 * _DAY
+
+
+def clean(life: InvoiceLife) -> None:
+    stories.tell(life, "clean")
 
 
 Moments = Callable[[], Span]  # asked once all is on its way: only then is known when it arrives
@@ -42,6 +47,7 @@ class Subscription(OrderLife):
         self.starts = [first + MONTH_DAYS * _DAY * month for month in range(MONTHS)]
         self.price = draw_bill(rng, customer, at, is_free=False)
         self.bills: dict[int | str, InvoiceLife] = {}
+        self.credits: list[CreditLife] = []
         self.pause: Fact | None = None
         self.claims: list[Moments] = []
         self.waits: list[Moments] = []
@@ -62,14 +68,14 @@ class Subscription(OrderLife):
         document_id = f"{self.customer.subscription_id}-{self.serial}"
         return self.tell(f"subscription.{change}", "billing", f"{document_id}:{change}", at, self.data(document_id))
 
-    def bill(self, name: int | str, month: int, after: timedelta, *, net_minor: int | None = None, **stated: Any) -> InvoiceLife:  # fmt: skip
-        """Issued that long after the month began, booked and paid."""
+    def bill(self, name: int | str, month: int, after: timedelta, *, net_minor: int | None = None, tell: stories.Story = clean, **stated: Any) -> InvoiceLife:  # fmt: skip
+        """Issued that long after the month began, booked and paid, where `tell` says nothing else."""
         at = datetime.combine(self.starts[month], time.min, UTC) + after + self.within((0, 3_000))
         bill = self.priced(at.date(), self.price.net_minor if net_minor is None else net_minor)
         life = InvoiceLife(self.rng, self.pace, bill, at, self.serial + SERIALS * (len(self.bills) + 1), self.other)
         life.stated = {"order_key": self.key, "service_period": self.month(month), **stated}
         self.bills[name] = life
-        stories.tell(life, "clean")
+        tell(life)
         return life
 
     def priced(self, day: date, net_minor: int) -> Bill:
@@ -138,19 +144,19 @@ def _both(first: InvoiceLife, second: InvoiceLife) -> datetime:
     return max(first.invoice.seen_at, second.invoice.seen_at)
 
 
-def _billed(order: Subscription, *months: int) -> None:
+def billed(order: Subscription, *months: int) -> None:
     for month in months:
         order.bill(month, month, order.within((7_000, 36_000)))
 
 
 def billed_monthly(order: Subscription) -> None:
     """Every month is billed in the morning of its first day."""
-    _billed(order, 0, 1, 2)
+    billed(order, 0, 1, 2)
 
 
 def paused(order: Subscription) -> None:
     """Paused in the second month: the third is not billed, and nobody misses it."""
-    _billed(order, 0, 1)
+    billed(order, 0, 1)
     order.pause = order.change("paused", order.due_at(1) + 10 * _DAY)
 
 
@@ -167,7 +173,7 @@ def misprorated(order: Subscription) -> None:
 
 
 def _upgrade(order: Subscription, wrong_minor: int) -> InvoiceLife:
-    _billed(order, 0, 1)
+    billed(order, 0, 1)
     net_minor, half = order.price.net_minor, MONTH_DAYS // 2
     changed_at = order.due_at(1) + half * _DAY + _HOUR
     order.change("amended", changed_at)
@@ -183,7 +189,7 @@ def _upgrade(order: Subscription, wrong_minor: int) -> InvoiceLife:
 
 def metered(order: Subscription) -> None:
     """What was used in the first month is billed in the second."""
-    _billed(order, 0, 1, 2)
+    billed(order, 0, 1, 2)
     rated = order.use(0)
     life = order.bill("usage", 0, MONTH_DAYS * _DAY + 6 * _HOUR, net_minor=rated.data["total_minor"], reason="usage")
     order.waits.append(lambda: Span("waits", rated.seen_at, life.invoice.seen_at))
@@ -191,7 +197,7 @@ def metered(order: Subscription) -> None:
 
 def usage_differs(order: Subscription) -> None:
     """Billed at less than it was rated at."""
-    _billed(order, 0, 1, 2)
+    billed(order, 0, 1, 2)
     rated = order.use(0)
     short_minor = rated.data["total_minor"] // 4
     billed_minor = rated.data["total_minor"] - short_minor
@@ -206,7 +212,7 @@ def usage_differs(order: Subscription) -> None:
 
 def unbilled_usage(order: Subscription) -> None:
     """Used, rated and forgotten."""
-    _billed(order, 0, 1, 2)
+    billed(order, 0, 1, 2)
     rated = order.use(0)
 
     def until() -> datetime:
@@ -218,19 +224,19 @@ def unbilled_usage(order: Subscription) -> None:
 
 def never_billed(order: Subscription) -> None:
     """The second month is left out."""
-    _billed(order, 0, 2)
+    billed(order, 0, 2)
 
 
 def billed_twice(order: Subscription) -> None:
     """The second month is billed by two invoices, and both are paid."""
-    _billed(order, 0, 1, 2)
+    billed(order, 0, 1, 2)
     first, again = order.bills[1], order.bill("again", 1, 11 * _HOUR)
     order.claims.append(lambda: Span("duplicate_period", _both(first, again), None, again.bill.total_minor))
 
 
 def billed_short(order: Subscription) -> None:
     """The second month is billed at less than was agreed."""
-    _billed(order, 0, 2)
+    billed(order, 0, 2)
     short_minor = max(1, order.price.net_minor // 10)
     bill = order.bill(1, 1, 3 * _HOUR, net_minor=order.price.net_minor - short_minor).invoice
     order.claims.append(lambda: Span("quote_mismatch", max(order.schedule.seen_at, bill.seen_at), None, short_minor))

@@ -38,6 +38,10 @@ MISTAKES_OF_BILLING = {
     "a bill may be a week late": ("next_due.due_at + days(2)", "next_due.due_at + days(400)"),
     "two bills of a period are one": ("HAVING uniqExact(home) > 1", "HAVING uniqExact(home) > 2"),
     "usage is billed with its tax": ("sumIf(b.net_minor, b.home != '') AS billed_minor", "sumIf(b.total_minor, b.home != '') AS billed_minor"),
+    "a month is its days": ("method = 'monthly', arraySum(", "method = 'never', arraySum("),
+    "seconds are days": ("method = 'seconds', assumeNotNull", "method = 'never', assumeNotNull"),
+    "what a bill gives back is of its price": ("net_minor - beside_minor AS price_minor", "net_minor AS price_minor"),
+    "a credit is told to no order": ("SELECT assumeNotNull(document.data.order_key), 1, 0", "SELECT assumeNotNull(document.data.order_key), 0, 0"),
     "a part of a month is a whole one": ("abs(p.3 * p.2 - p.1) >= p.2", "abs(p.3 * p.2 - p.1) >= p.2 * 1000000000"),
 }  # fmt: skip
 

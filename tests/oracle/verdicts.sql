@@ -27,6 +27,12 @@ CREATE FUNCTION fingerprint AS (key, class, documents, amounts) -> blake2b(array
     arrayConcat([key, class, class], arraySort(arrayDistinct(documents)), [''], arrayMap(a -> toString(a), amounts)), '\0'));
 CREATE FUNCTION gives_up AS (decisions, named) -> coalesce(arrayLast(d -> d.data.fingerprint = named, decisions).data.action = 'write_off', false);
 CREATE FUNCTION broken AS (holds, class, minor) -> (if(holds, class, ''), toInt64(coalesce(minor, 0)));
+-- How much of time a stretch is: in seconds, in days, or in months as parts of 1/377,580, of which every length of a month is a divisor.
+CREATE FUNCTION span_days AS (first, last) -> dateDiff('day', assumeNotNull(toDate32(first)), assumeNotNull(toDate32(last))) + 1;
+CREATE FUNCTION share AS (method, seconds, first, last) -> toInt64(multiIf(
+    method = 'seconds', assumeNotNull(seconds),
+    method = 'monthly', arraySum(arrayMap(n -> intDiv(377580, toDayOfMonth(toLastDayOfMonth(assumeNotNull(toDate32(first)) + n))), range(toUInt32(span_days(first, last))))),
+    span_days(first, last)));
 -- State of a leg.
 CREATE FUNCTION leg AS (now, due_at, missing_at, ended_at, is_late) -> multiIf(
     isNotNull(ended_at), if(is_late, 'met_late', 'met'), now < due_at, 'waiting', now < missing_at, 'late', 'missing');
@@ -48,7 +54,7 @@ FROM (
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
                 from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
-                invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
+                invoice_id Nullable(String), invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
                 action Nullable(String), fingerprint Nullable(String),
                 from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
                 service_period Tuple(start Nullable(String), end Nullable(String)),
@@ -56,9 +62,9 @@ FROM (
                 bills Array(Tuple(due_on String, total_minor Int64, period Tuple(start Nullable(String), end Nullable(String)))),
                 customer Tuple(sold_to String, bill_to String, payer String),
                 refs Array(Tuple(kind String, value String)),
-                lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64),
+                lines Array(Tuple(role String, reason Nullable(String), amount_minor Nullable(Int64), base_minor Nullable(Int64),
                     period Tuple(start Nullable(String), end Nullable(String)),
-                    proration Tuple(price_minor Nullable(Int64), period Tuple(start Nullable(String), end Nullable(String))))),
+                    proration Tuple(price_minor Nullable(Int64), method Nullable(String), seconds Nullable(Int64), of_seconds Nullable(Int64), period Tuple(start Nullable(String), end Nullable(String))))),
                 tax_lines Array(Tuple(amount_minor Int64))))') AS e
     FROM (SELECT DISTINCT body FROM records WHERE seen_at <= {as_of:Int64})
 );
@@ -129,14 +135,29 @@ SELECT
     arrayMax(arrayMap(v -> v.booked_at, voids)) AS void_at
 FROM cases;
 
--- What invoices tell their orders, and what the orders' schedules say is to be billed.
+-- What invoices tell their orders, and what the orders' schedules say is to be billed. One that was replaced, or that credits took
+-- back in full, bills nothing; what is usage or proration on a bill is none of the schedule's.
 CREATE TABLE bills ENGINE = Memory AS
 SELECT
-    assumeNotNull(document.data.order_key) AS key, documents.key AS home, document.data.document_id AS document, document.booked_at AS booked_at, currency,
-    total_minor, total_minor - coalesce(document.data.tax_minor, 0) AS net_minor, coalesce(document.data.reason, '') AS reason,
-    reason NOT IN ('usage', 'proration', 'one_off') AS is_regular,
-    toDate32(document.data.service_period.start) AS first_day, toDate32(document.data.service_period.end) AS last_day
-FROM documents WHERE has_document AND kind = 'invoice' AND isNotNull(document.data.order_key);
+    b.key AS key, home, b.document AS document, booked_at, currency, if(credited_minor >= stated_minor OR replacements > 0, 0, stated_minor) AS total_minor,
+    total_minor - tax_minor AS net_minor, total_minor - beside_minor AS gross_price_minor, net_minor - beside_minor AS price_minor, reason,
+    reason NOT IN ('usage', 'proration', 'one_off') AS is_regular, first_day, last_day
+FROM (
+    SELECT
+        assumeNotNull(document.data.order_key) AS key, documents.key AS home, document.data.document_id AS document, document.booked_at AS booked_at, currency,
+        documents.total_minor AS stated_minor, coalesce(document.data.tax_minor, 0) AS tax_minor, coalesce(document.data.reason, '') AS reason,
+        toInt64(arraySum(arrayMap(l -> if(l.reason IN ('usage', 'proration'), coalesce(l.amount_minor, 0), 0), document.data.lines))) AS beside_minor,
+        toDate32(document.data.service_period.start) AS first_day, toDate32(document.data.service_period.end) AS last_day
+    FROM documents WHERE has_document AND kind = 'invoice' AND isNotNull(document.data.order_key)
+) AS b LEFT JOIN (
+    SELECT key, document, sumIf(minor, is_credit) AS credited_minor, countIf(NOT is_credit) AS replacements
+    FROM (
+        SELECT assumeNotNull(document.data.order_key) AS key, kind = 'credit' AS is_credit, documents.total_minor AS minor,
+            coalesce(if(is_credit, document.data.invoice_id, document.data.replaces), '') AS document
+        FROM documents WHERE has_document AND NOT is_void AND kind IN ('invoice', 'credit') AND isNotNull(document.data.order_key)
+    )
+    WHERE document != '' GROUP BY key, document
+) AS t ON t.key = b.key AND t.document = b.document;
 
 CREATE TABLE switches ENGINE = Memory AS
 SELECT key, arraySort(groupArray((toDate32(fromUnixTimestamp64Micro(at, 'UTC')), at, type NOT IN ('subscription.paused', 'subscription.cancelled')))) AS turns
@@ -158,11 +179,11 @@ CREATE TABLE covered ENGINE = Memory AS
 SELECT
     s.key AS key, s.schedule AS schedule, s.due_on AS due_on, any(s.due_at) AS due_at, any(s.total_minor) AS total_minor, any(s.first_day) AS first_day,
     groupArrayIf((b.first_day, b.last_day), b.home != '') AS periods, minIf(b.booked_at, b.home != '') AS billed_at,
-    sumIf(b.net_minor, b.home != '') AS net_minor, sumIf(b.total_minor, b.home != '') AS gross_minor
+    sumIf(b.price_minor, b.home != '') AS net_minor, sumIf(b.gross_price_minor, b.home != '') AS gross_minor
 FROM scheduled AS s
 LEFT JOIN (
     SELECT s.key AS key, s.schedule AS schedule, s.due_on AS due_on, b.home AS home, b.first_day AS first_day, b.last_day AS last_day,
-        b.booked_at AS booked_at, b.net_minor AS net_minor, b.total_minor AS total_minor
+        b.booked_at AS booked_at, b.price_minor AS price_minor, b.gross_price_minor AS gross_price_minor
     FROM scheduled AS s INNER JOIN bills AS b ON b.key = s.key
     WHERE b.is_regular AND b.total_minor > 0
         AND 2 * (dateDiff('day', greatest(b.first_day, s.first_day), least(b.last_day, s.last_day)) + 1)
@@ -224,6 +245,7 @@ FROM (
         UNION ALL
         SELECT key, 0, toInt64(arraySum(arraySlice(arrayMap(b -> b.3, arraySort(groupArray((booked_at, document, total_minor)))), 2))) FROM bills
         WHERE is_regular AND total_minor > 0 GROUP BY key, first_day, last_day, currency HAVING uniqExact(home) > 1
+        UNION ALL SELECT assumeNotNull(document.data.order_key), 1, 0 FROM documents WHERE has_document AND kind = 'credit' AND isNotNull(document.data.order_key)
         UNION ALL SELECT DISTINCT key, 0, 0 FROM facts WHERE key LIKE 'order:%'
     ) GROUP BY key
 ) AS k
@@ -453,12 +475,12 @@ SELECT
     has_document AND ((is_misscheduled AND now < document.booked_at + minutes(15)) OR (NOT is_misscheduled AND notEmpty(schedules) AND notEmpty(unrecognised))
         OR (empty(schedules) AND notEmpty(revenues))) AS revenue_waits,
     greatest(0, needed_minor - applied_minor) AS unapplied_minor,
-    -- a part of a period is its price times days over days
-    arrayFilter(l -> isNotNull(l.proration.price_minor), document.data.lines) AS prorated,
+    -- a part of a period is its price times days over days, months over months or seconds over seconds, whichever way round it is
+    arrayFilter(l -> isNotNull(l.proration.price_minor) AND isNotNull(l.proration.method), document.data.lines) AS prorated,
     arrayMap(l -> tuple(
-        toInt256(assumeNotNull(l.proration.price_minor)) * (dateDiff('day', assumeNotNull(toDate32(l.period.start)), assumeNotNull(toDate32(l.period.end))) + 1) AS above,
-        toInt256(dateDiff('day', assumeNotNull(toDate32(l.proration.period.start)), assumeNotNull(toDate32(l.proration.period.end))) + 1) AS below,
-        toInt256(assumeNotNull(l.amount_minor)) AS charged), prorated) AS parts,
+        toInt256(abs(assumeNotNull(l.proration.price_minor))) * share(l.proration.method, l.proration.seconds, l.period.start, l.period.end) AS above,
+        toInt256(share(l.proration.method, l.proration.of_seconds, l.proration.period.start, l.proration.period.end)) AS below,
+        toInt256(abs(assumeNotNull(l.amount_minor))) AS charged), prorated) AS parts,
     arrayFirst(p -> p.2 != 0 AND abs(p.3 * p.2 - p.1) >= p.2, parts) AS wrong_part,
     arrayFilter(b -> b.1 != '', [
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
