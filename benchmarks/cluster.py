@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -104,6 +105,25 @@ def _read(path: str | Path) -> str:
         return Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+class Ran(NamedTuple):
+    """What a whole process used, its start included."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def ran(command: Sequence[str], log: Path) -> Ran:
+    """Runs a command of tieout to its end, pinned to one core. Raises RuntimeError with its log where it fails."""
+    began_s = time.monotonic()
+    process = start([sys.executable, "-m", "tieout", *command], log)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"tieout {command[0]} ended with {process.returncode}: {log.read_text()[-3_000:]}")
+    return Ran(time.monotonic() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def wait_for(condition: Callable[[], bool], what: str, patience_s: float) -> None:

@@ -1,17 +1,14 @@
 """How fast one worker drains a full log, facts and verdicts in ClickHouse before the commit; stock Faust beside it.
 
-    python -m benchmarks.drain [--cases 200000] [--stock-cases 10000] [--json FILE]
+    python -m benchmarks.drain [--cases 200000] [--stock-cases 10000]
 
 The log is filled before the run. The rate is distinct records / (when the last fact was stored - when the first was),
 the worker pinned to one core, broker and store to the other. The end state is checked: every record a fact, every fact
 in a verdict, every wrong amount a break.
 """
 
-import argparse
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks import load
@@ -20,24 +17,15 @@ from benchmarks.peers.outcome import State, check
 from benchmarks.peers.registry import PEERS
 from benchmarks.peers.runs import Used, figures, measure
 from benchmarks.peers.three_way import PARTITIONS
+from benchmarks.report import publish, settings
 
 PATIENCE_S = 900
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--cases", type=int, default=200_000)
-    arguments.add_argument("--stock-cases", type=int, default=10_000)
-    arguments.add_argument("--json", type=Path)
-    given = arguments.parse_args()
-    results = {"tieout": tieout(given.cases), "stock Faust": stock(given.stock_cases)}
-    results["ratio"] = {
-        "events_per_s": round(results["tieout"]["events_per_s"] / results["stock Faust"]["events_per_s"], 1)
-    }
-    for name, result in results.items():
-        print(f"{name:12} {result}")
-    if given.json:
-        given.json.write_text(json.dumps(results, indent=2))
+    given = settings(__doc__, cases=200_000, stock_cases=10_000)
+    rows = [{"what": "tieout worker"} | tieout(given.cases), {"what": "stock Faust"} | stock(given.stock_cases)]
+    publish("drain", given, rows)
 
 
 def tieout(cases: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ paid twice, and money that is for nothing here. A match is false where any part 
 not for. Who mistypes a number into another open one of his own has said which one he pays, and that is then the truth. Ends with 1 where a target (docs/benchmarks.md) is missed.
 """
 
-import argparse
 import random
 import sys
 from collections import Counter
@@ -14,7 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from time import process_time
+from typing import Any
 
+from benchmarks.report import publish, settings
 from matching.identify import Book, Item, Match, Receipt, identify_all
 from matching.policy import load
 
@@ -178,10 +179,7 @@ def company_of(items: int, seed: int) -> Company:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    given = settings(__doc__, items=100_000, seed=1)
     company = company_of(given.items, given.seed)
     started = process_time()
     book = Book(POLICY, company.items)
@@ -194,18 +192,23 @@ def main() -> int:
     decided = identify_all(book, company.receipts)
     all_s = process_time() - started
     count = len(company.receipts)
-    print(f"{len(company.items):,} open items laid out in {laid_s:.2f} s; {count:,} receipts: {count / alone_s:,.0f}/s one by one, {count / all_s:,.0f}/s together")  # fmt: skip
     found, asked, wrong = Counter[str](), Counter(company.kinds.values()), Counter[str]()
     for match in (each for each in decided if isinstance(each, Match)):
         kind = company.kinds[match.receipt.payment_id]
         found[kind] += 1
         wrong[kind] += not {part.target for part in match.parts} <= company.truth[match.receipt.payment_id]
-    print(f"{'kind':32}{'receipts':>9}{'matched':>9}{'false':>7}")
-    for kind, number in asked.most_common():
-        print(f"{kind:32}{number:>9}{found[kind] / number:>9.1%}{wrong[kind]:>7}")
+    rows = [_row(kind, number, found[kind], wrong[kind]) for kind, number in asked.most_common()]
     automatic, false = found.total() / count, wrong.total()
-    print(f"{'all':32}{count:>9}{automatic:>9.1%}{false:>7}; near ties {sum(getattr(d, 'is_ambiguous', False) for d in decided):,}")  # fmt: skip
+    rows.append(_row("all", count, found.total(), false) | {
+        "near_ties": sum(getattr(each, "is_ambiguous", False) for each in decided), "items": len(company.items),
+        "laid_out_s": round(laid_s, 2), "alone_per_s": round(count / alone_s), "together_per_s": round(count / all_s),
+    })  # fmt: skip
+    publish("identify", given, rows)
     return int(automatic < AUTOMATIC or false > FALSE or count / alone_s < RATE_S)
+
+
+def _row(kind: str, receipts: int, matched: int, false: int) -> dict[str, Any]:
+    return {"kind": kind, "receipts": receipts, "matched": matched, "matched_percent": round(100 * matched / receipts, 1), "false": false}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from time import process_time_ns
 
 import msgspec
 
+from benchmarks.report import publish, settings
 from canonical import structs
 from company.business import simulate
 from company.faults import FaultRates
@@ -21,22 +22,23 @@ from matching.policy import load
 from matching.verdict import encode
 
 RUNS = 9
-CASES = 1_000
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = load()
 PARTS = {"invoice": 0, "posting": 45, "payment": 86_400, "application": 90_000}  # seconds after the invoice
 
 
 def main() -> None:
-    print(f"{'case':42}{'judge us':>10}{'encode us':>11}{'bytes':>8}")
+    given, rows = settings(__doc__, cases=1_000), []
     for count in range(1, len(PARTS) + 1):
         parts = tuple(PARTS)[:count]
         as_of = START + timedelta(seconds=PARTS[parts[-1]] + 5)
-        _show(" + ".join(parts), [_clean_case(number, parts) for number in range(CASES)], as_of)
-    _show("the company's cases", _company(CASES), START + timedelta(days=60))
+        clean = [_clean_case(number, parts) for number in range(given.cases)]
+        rows.append(_measured(" + ".join(parts), clean, as_of))
+    rows.append(_measured("the company's cases", _company(given.cases), START + timedelta(days=60)))
+    publish("judge", given, rows)
 
 
-def _show(shape: str, cases: list[Case], as_of: datetime) -> None:
+def _measured(shape: str, cases: list[Case], as_of: datetime) -> dict[str, str | float]:
     verdicts = [judge(case, POLICY, as_of) for case in cases]
     judging, encoding = [], []
     for _ in range(RUNS):
@@ -50,7 +52,7 @@ def _show(shape: str, cases: list[Case], as_of: datetime) -> None:
         encoding.append(process_time_ns() - judged)
     size = sum(len(encode(verdict)) for verdict in verdicts) // len(cases)
     each = 1_000 * len(cases)
-    print(f"{shape:42}{median(judging) / each:10.1f}{median(encoding) / each:11.1f}{size:8}", flush=True)
+    return {"case": shape, "judge_us": round(median(judging) / each, 1), "encode_us": round(median(encoding) / each, 1), "bytes": size}  # fmt: skip
 
 
 def _clean_case(number: int, parts: Iterable[str]) -> Case:

@@ -1,36 +1,27 @@
 """From produce to visible in ClickHouse at a fixed rate, everything on this machine.
 
-    python -m benchmarks.latency [--rate 2000] [--seconds 60] [--json FILE]
+    python -m benchmarks.latency [--rate 2000] [--seconds 60]
 
 Every event is stamped when it is handed to the producer (`time`); its verdict is visible when the store has it
 (`visible_at` of the history row whose newest event it is). Reported: percentiles over all verdicts that differed.
 """
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
 
 from benchmarks import load
 from benchmarks.cluster import cluster, cpu_s, start, wait_for
+from benchmarks.report import publish, settings
 from streams.publisher import producer_config
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--rate", type=int, default=2_000)
-    arguments.add_argument("--seconds", type=int, default=60)
-    arguments.add_argument("--json", type=Path)
-    given = arguments.parse_args()
-    figures = measure(given.rate, given.seconds)
-    print(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2))
+    given = settings(__doc__, rate=2_000, seconds=60)
+    publish("latency", given, [measure(given.rate, given.seconds)])
 
 
 def measure(rate: int, seconds: int) -> dict[str, Any]:
@@ -44,7 +35,7 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
             pids = {"worker": worker.pid, "store": found.store.pid, "kafka": found.kafka.pid}
             before = {name: cpu_s(pid) for name, pid in pids.items()}
             sent, behind_s = _paced(found.kafka.bootstrap, load.messages(rate * seconds // 3), rate)
-            used = {name: round((cpu_s(pid) - before[name]) / seconds, 2) for name, pid in pids.items()}
+            used = {f"{name}_cores": round((cpu_s(pid) - before[name]) / seconds, 2) for name, pid in pids.items()}
             wait_for(lambda: client.query("SELECT count() FROM facts WHERE case_key LIKE '%:B-%'").first_row[0] == sent, "all facts", 60)  # fmt: skip
             wait_for(lambda: client.query("SELECT max(lag) FROM positions FINAL").first_row[0] == 0, "all flushed", 60)
             p50, p95, p99, most, count = client.query(
@@ -58,7 +49,7 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
     return {
         "rate": rate, "seconds": seconds, "events": sent, "sender_behind_s": round(behind_s, 3), "verdicts": count,
         "p50_s": round(p50, 3), "p95_s": round(p95, 3), "p99_s": round(p99, 3), "max_s": round(most, 3),
-        "cores": used,
+        **used,
     }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ and as the worker does, one verdict over the case when all of it is in memory. T
 part of 5.00 taken away exactly the one case is broken that is short, by 5.00. CPU is that of this process, memory its peak.
 """
 
-import argparse
 import resource
 import tracemalloc
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from time import process_time
 
 import msgspec
 
+from benchmarks.report import publish, settings
 from canonical import records, structs
 from canonical.events import Event
 from matching.case import Case
@@ -30,9 +30,8 @@ POLICY = load()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", type=int, default=10_000)
-    count = parser.parse_args().parts
+    given, rows = settings(__doc__, parts=10_000), []
+    count = given.parts
     for name, made, key, class_ in (
         ("payout", payout, PAYOUT, "payout"),
         ("receipt", receipt, RECEIPT, "unapplied_cash"),
@@ -45,8 +44,9 @@ def main() -> None:
         _check(verdicts, count, None)
         short = [records.encode(event) for event in made(count, count - 1)]
         _check([msgspec.json.decode(raw) for raw in reconcile(short, POLICY, LATE)], count, (key, class_))
-        print(f"{name} over {count:,}: {len(lines):,} records, {len(verdicts):,} cases reconciled in {took_s:.2f} s of CPU, process at {peak_mb:.0f} MB")  # fmt: skip
-        _one(name, key, lines)
+        whole = {"case": name, "records": len(lines), "cases": len(verdicts), "reconcile_cpu_s": round(took_s, 2), "process_mb": round(peak_mb)}  # fmt: skip
+        rows.append(whole | _one(key, lines))
+    publish("many", given, rows)
 
 
 def _check(verdicts: list[dict[str, object]], count: int, broken: tuple[str, str] | None) -> None:
@@ -61,7 +61,7 @@ def _check(verdicts: list[dict[str, object]], count: int, broken: tuple[str, str
         raise SystemExit(f"wrong: {sorted(found)[:3]}, {len(verdicts)} cases")
 
 
-def _one(name: str, key: str, lines: list[bytes]) -> None:
+def _one(key: str, lines: list[bytes]) -> dict[str, float]:
     """The case alone, with what the others tell it."""
     tracemalloc.start()
     case = Case(key, POLICY.limits.facts_of(key))
@@ -81,7 +81,13 @@ def _one(name: str, key: str, lines: list[bytes]) -> None:
     judged_ms = (process_time() - started) * 1e3
     started = process_time()
     told = len(effects(case, POLICY))
-    print(f"  {name}: {case.count:,} facts hold {held_mb:.1f} MB, one verdict {judged_ms:.0f} ms ({verdict.outcome}), {told:,} effects {(process_time() - started) * 1e3:.0f} ms")  # fmt: skip
+    told_ms = (process_time() - started) * 1e3
+    if verdict.outcome != "ok":
+        raise SystemExit(f"wrong: the case alone is {verdict.outcome}")
+    return {
+        "facts": case.count, "held_mb": round(held_mb, 1), "verdict_ms": round(judged_ms), "effects": told,
+        "effects_ms": round(told_ms),
+    }  # fmt: skip
 
 
 def payout(count: int, listed: int) -> Iterator[Event]:

@@ -1,6 +1,6 @@
 """A worker starts on a store full of open cases: how long to its first verdict, and how much memory it takes.
 
-    python -m benchmarks.restart [--cases 1000000] [--events 200000] [--cached 200000] [--json FILE]
+    python -m benchmarks.restart [--cases 1000000] [--events 200000] [--cached 200000]
 
 The store is filled with open invoices: a fact and the verdict of each, as a worker would have left them. Then records for
 cases spread over all of them are appended and a worker is started, which keeps `cached` cases in memory at the most.
@@ -8,17 +8,15 @@ Reported: seconds from the start of the process to its partitions and to its fir
 had loaded and at its peak. The end state is checked: every record a fact of its case beside the old one, no case new.
 """
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from benchmarks import load
 from benchmarks.cluster import cluster, peak_mb, start, wait_for
+from benchmarks.report import publish, settings
 from canonical.structs import decode
 from matching.case import Case
 from matching.judge import judge
@@ -34,16 +32,8 @@ PATIENCE_S = 900
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--cases", type=int, default=1_000_000)
-    arguments.add_argument("--events", type=int, default=200_000)
-    arguments.add_argument("--cached", type=int, default=200_000)
-    arguments.add_argument("--json", type=Path)
-    given = arguments.parse_args()
-    figures = measure(given.cases, given.events, given.cached)
-    print(figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2))
+    given = settings(__doc__, cases=1_000_000, events=200_000, cached=200_000)
+    publish("restart", given, [measure(given.cases, given.events, given.cached)])
 
 
 def measure(cases: int, events: int, cached: int) -> dict[str, Any]:

@@ -5,11 +5,11 @@ a flush of 500 records, and once more when the journal has come. The end state i
 5.00. Memory is what the case's facts hold, CPU that of this process.
 """
 
-import argparse
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from time import process_time
 
+from benchmarks.report import publish, settings
 from canonical import records, structs
 from canonical.events import Event
 from matching.case import Case
@@ -26,9 +26,8 @@ POLICY = load()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--members", type=int, default=10_000)
-    count = parser.parse_args().members
+    given = settings(__doc__, members=10_000)
+    count = given.members
     told = [records.encode(event) for number in range(count) for event in _told_by(number)]
     tracemalloc.start()
     case = Case(BATCH, 2 * count)
@@ -47,8 +46,11 @@ def main() -> None:
     right = _verdict(case)
     judged_ms = (process_time() - started) * 1e3
     _check(short, right)
-    print(f"{count:,} members: taken in and judged {count // FLUSH_RECORDS} times in {taken_in_s:.2f} s of CPU with memory traced, {held_mb:.1f} MB held")  # fmt: skip
-    print(f"one verdict over all of them: {judged_ms:.1f} ms, {len(encode(right)):,} bytes; with a break {len(encode(short)):,}")  # fmt: skip
+    row = {
+        "members": count, "judged": count // FLUSH_RECORDS, "taken_in_traced_cpu_s": round(taken_in_s, 2), "held_mb": round(held_mb, 1),
+        "verdict_ms": round(judged_ms, 1), "verdict_bytes": len(encode(right)), "with_a_break_bytes": len(encode(short)),
+    }  # fmt: skip
+    publish("summary", given, [row])
 
 
 def _verdict(case: Case) -> Verdict:

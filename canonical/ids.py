@@ -18,6 +18,8 @@ MAX_KEY_CHARS = 256
 KEY_PATTERN = rf"^({'|'.join(CASE_KINDS)}):[!#-\[\]-~]+$"
 ID_PATTERN = r"^[!#-\[\]-~]+$"
 _KEY = re.compile(KEY_PATTERN[:-1] + r"\Z")
+_SAFE = "@/+,"  # beside letters, digits and "_.-~"
+_is_safe = re.compile(rf"[A-Za-z0-9_.~{_SAFE}-]*\Z").match
 
 
 class CaseKeyError(ValueError):
@@ -84,7 +86,9 @@ def parts(key: str) -> tuple[str, str, str, str]:
 
 
 def _part(value: str) -> str:
+    if _is_safe(value):
+        return value
     try:
-        return quote(value, safe="@/+,")
+        return quote(value, safe=_SAFE)
     except UnicodeEncodeError:
         raise CaseKeyError(f"{value!r} is not text: it holds half a character") from None

@@ -4,11 +4,12 @@
 object with the same attributes as the pydantic event, so callers are typed against `canonical.events`; times are in
 UTC. Unknown fields are not carried: the raw record keeps them.
 
-Two families of structs, one rule:
+Three families of structs, one rule:
 - The full structs carry every constraint and skip unknown fields. They decide.
 - The lean structs are what callers get. They know no unknown fields, accept only contracts of accepted versions and
   leave out the patterns that a record without a backslash or DEL byte meets anyway (JSON has no other way to write a
   control character) or that `_is_plain` sees faster. What passes there, the full ones accept; the rest they decide.
+- The written structs give an event's bytes: fields in the models' order, those that were not given left out.
 
 Limits: MAX_RECORD_BYTES a record, refused before it is parsed; MAX_DEPTH levels of nesting in unknown fields. A number
 in an unknown field that a double cannot hold exactly is refused, because writing the event again would change it.
@@ -46,13 +47,23 @@ def decode(raw: bytes) -> Event:
     """One record to an event. Raises RecordError."""
     if len(raw) > MAX_RECORD_BYTES:
         raise RecordError(f"record of {len(raw)} bytes, limit {MAX_RECORD_BYTES}")
-    if b"\\" in raw or b"\x7f" in raw:
-        return _decode_with_care(raw)
+    return plain(raw) or _decode_with_care(raw)
+
+
+def plain(raw: bytes) -> Event | None:
+    """The event of a record of known fields only that is accepted at first sight; None where that takes a closer look."""
+    if b"\\" in raw or b"\x7f" in raw or len(raw) > MAX_RECORD_BYTES:
+        return None
     try:
         event = cast(Event, _lean.decode(raw))
     except (ValueError, RecursionError):
-        return _decode_with_care(raw)
-    return event if _is_plain(event) else _decode_with_care(raw)
+        return None
+    return event if _is_plain(event) else None
+
+
+def encode(event: Event) -> bytes:
+    """A struct's record, as `records.encode` writes the model's; a null and a field that was not given are one."""
+    return msgspec.json.encode(msgspec.convert(event, _written[event.type], from_attributes=True))
 
 
 def admit(raw: bytes) -> Event:
@@ -176,14 +187,15 @@ class _Family:
     def struct(self, model: type[BaseModel]) -> type[msgspec.Struct]:
         if model not in self.structs:
             fields = {name: self.field(name, field) for name, field in model.model_fields.items()}
-            options: dict[str, Any] = {}
-            if issubclass(model, Event):
-                options = self.envelope(model, fields)
+            options = self.options(model, fields)
             self.structs[model] = msgspec.defstruct(
-                model.__name__, fields.values(), frozen=True, kw_only=True, gc=False,
-                forbid_unknown_fields=self.lean, **options,
-            )  # fmt: skip
+                model.__name__, fields.values(), frozen=True, kw_only=True, gc=False, **options
+            )
         return self.structs[model]
+
+    def options(self, model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+        envelope = self.envelope(model, fields) if issubclass(model, Event) else {}
+        return {"forbid_unknown_fields": self.lean} | envelope
 
     def envelope(self, model: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
         """The type becomes the union's tag; a lean struct knows only the contracts that are accepted."""
@@ -235,6 +247,16 @@ class _Family:
         return Annotated[kind, msgspec.Meta(**limits)] if limits else kind
 
 
+class _Written(_Family):
+    """Structs to write with: the type is a field in its place, and what has passed is not checked again."""
+
+    def options(self, model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+        return {"omit_defaults": True}
+
+    def constrained(self, kind: Any, metadata: Any) -> Any:
+        return kind
+
+
 def _anchored(pattern: str) -> str:
     """`$` becomes `\\Z`, because Python's `$` also matches before a line feed at the end."""
     return re.sub(r"\$$", r"\\Z", pattern)
@@ -242,3 +264,5 @@ def _anchored(pattern: str) -> str:
 
 _full = _Family(lean=False).decoder()
 _lean = _Family(lean=True).decoder()
+_writing = _Written(lean=False)
+_written = {event_type: _writing.struct(model) for event_type, model in EVENTS.items()}

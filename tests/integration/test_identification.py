@@ -18,7 +18,7 @@ from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
 from tests.fixtures_worker import WorkerProcess, verified
 from tests.integration.test_stream import wait_for
-from tests.simulation.shell import document
+from tests.simulation.shell import changed, document
 
 pytestmark = pytest.mark.kafka
 
@@ -33,11 +33,11 @@ def messages() -> list[load.Message]:
         for number in range(INVOICES):
             for kind in ("invoice", "posting"):
                 event = document(kind, number, AT, entity=entity)
-                events.append(event.model_copy(update={"correlationid": f"invoice:{entity}:billing:{number}", "id": f"{entity}:{event.id}"}))  # fmt: skip
+                events.append(changed(event, correlationid=f"invoice:{entity}:billing:{number}", id=f"{entity}:{event.id}"))  # fmt: skip
             events.append(money(entity, number, f"paying INV-{number} with thanks"))
         for number in (1_000, 1_001):
             event = document("invoice", number, AT, entity=entity, total_minor=77_700)
-            events.append(event.model_copy(update={"correlationid": f"invoice:{entity}:billing:{number}", "id": f"{entity}:{event.id}"}))  # fmt: skip
+            events.append(changed(event, correlationid=f"invoice:{entity}:billing:{number}", id=f"{entity}:{event.id}"))  # fmt: skip
         events.append(money(entity, 1_000, None, 77_700))
     return [load.Message(*records.record(event)) for event in events]
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from canonical import structs
 from canonical.events import Event
+from canonical.records import encode
 from matching.aliases import home_of, sent_on
 from matching.case import Case
 from matching.effects import as_event, effects
@@ -53,7 +54,7 @@ def cases_of(*facts: Event, policy: Policy = POLICY) -> dict[str, Case]:
         for fact in waiting:
             cases.setdefault(fact.correlationid, Case(fact.correlationid)).add(fact)
         told = [
-            structs.decode(as_event(case.key, effect, 1).model_dump_json(exclude_unset=True).encode())
+            structs.decode(encode(as_event(case.key, effect, 1)))
             for case in cases.values()
             for effect in effects(case, policy)
         ]

@@ -11,7 +11,7 @@ from canonical.events import Event
 from matching.policy import load
 from streams.batch import reconcile
 from streams.partitioner import partition_of
-from tests.simulation.shell import START, Killed, Rig, document
+from tests.simulation.shell import START, Killed, Rig, changed, document
 from tests.simulation.test_rules import killed_at, scenario, start
 
 RECEIPT = "receipt:acme-us:bank:py-1"
@@ -160,7 +160,7 @@ UNDER_ERP = "invoice:acme-us:erp:90001"
 
 def under_an_alias() -> list[Event]:
     """The ledger books under its own number; somebody knows which invoice that is."""
-    booked = document("posting", 1).model_copy(update={"correlationid": UNDER_ERP})
+    booked = changed(document("posting", 1), correlationid=UNDER_ERP)
     data = {"entity": "acme-us", "document_id": "link-1", "alias": UNDER_ERP}
     link = records.make("case.linked", id="ipaas:link-1", source="ipaas/acme", subject="link-1", time=START, correlationid=FIRST, data=data)  # fmt: skip
     return [document("invoice", 1), booked, link]
@@ -212,7 +212,7 @@ async def test_a_fact_that_comes_to_an_alias_later_is_sent_on_alone() -> None:
     rig.kafka.send(*under_an_alias())
     await rig.settle(worker)
     before = len(rig.kafka.published)
-    paid = document("payment", 1).model_copy(update={"correlationid": UNDER_ERP})
+    paid = changed(document("payment", 1), correlationid=UNDER_ERP)
     rig.kafka.send(paid)
     await rig.settle(worker)
     sent = [message for message in rig.kafka.published[before:] if message.key == FIRST.encode()]

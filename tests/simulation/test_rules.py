@@ -22,7 +22,7 @@ from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
 from streams.worker import LATE_WRITES_S, Worker
-from tests.simulation.shell import START, Killed, Rig, document, life
+from tests.simulation.shell import START, Killed, Rig, changed, document, life
 
 KEY = "invoice:acme-us:billing:1"
 
@@ -980,9 +980,7 @@ async def test_break_told_by_a_store_that_was_put_back_is_taken_back() -> None:
     assert [_classes(message) for message in _told(rig)] == [["amount"]]
     rig.store.facts, rig.store.rows, rig.store.position_rows = backup[:3]
     rig.store.epochs.clear()
-    rig.kafka.send(
-        document("posting", 1, document_id="posting-2", lines=_lines(3_000)).model_copy(update={"id": "second"})
-    )
+    rig.kafka.send(changed(document("posting", 1, document_id="posting-2", lines=_lines(3_000)), id="second"))
     again = await start(rig, "b")
     await rig.settle(again)
     last = max(_told(rig), key=lambda message: message["revision"])
@@ -999,7 +997,7 @@ async def test_break_told_by_a_store_that_was_put_back_twice_is_taken_back_howev
     rig.kafka.send(document("invoice", other), document("posting", other))
     rig.kafka.send(document("invoice", 1), document("posting", 1, lines=_lines(9_000)))
     await rig.settle(worker)
-    second = document("posting", 1, document_id="posting-2", lines=_lines(3_000)).model_copy(update={"id": "second"})
+    second = changed(document("posting", 1, document_id="posting-2", lines=_lines(3_000)), id="second")
     rig.kafka.send(second)
     rig.store.facts, rig.store.rows, rig.store.position_rows = backup
     rig.settings["pending_records"] = 1
