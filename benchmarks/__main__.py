@@ -6,7 +6,7 @@ from benchmarks.report import publish
 if __name__ == "__main__":
     rows = [
         {"benchmark": "latency"} | latency.measure(rate=2_000, seconds=20),
-        {"benchmark": "drain"} | drain.tieout(cases=60_000),
-        {"benchmark": "drain"} | drain.stock(cases=5_000),
+        {"benchmark": "drain, tieout"} | drain.tieout(cases=60_000),
+        {"benchmark": "drain, stock Faust"} | drain.stock(cases=5_000),
     ]
     publish("short", {}, rows)
