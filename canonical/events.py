@@ -500,7 +500,8 @@ class AllocationData(Document):
     """What the case `home` means for the one it is told to (rule E6): tieout's own, made by matching.effects.
 
     `document_id` is that of the fact it follows from; `version` is the revision, the highest holds; 0 takes it back. A bill
-    says beside its total how much of it is tax, usage (of which period) and proration, why it was made and what it replaces.
+    says beside its total how much of it is tax, usage (of which period) and proration, why it was made and what it replaces;
+    a line of a payout its `rate`.
     """
 
     home: CaseKey
@@ -510,6 +511,7 @@ class AllocationData(Document):
     direction: Direction | None = None
     period: Period | None = None
     sequence: Count | None = None
+    rate: Decimal_ | None = None
     tax_minor: SignedMinor | None = None
     usage_minor: SignedMinor | None = None
     usage_period: Period | None = None

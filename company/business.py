@@ -16,8 +16,9 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import credits, downgrades, group, malformed, orders, payouts, stories, subscriptions
+from company import charges, credits, downgrades, group, malformed, misplaced, orders, stories, subscriptions
 from company.bills import draw_bill
+from company.charges import Charge
 from company.customers import Customer, Customers
 from company.facts import Fact
 from company.faults import (
@@ -28,14 +29,14 @@ from company.faults import (
     MONEY_FAULTS,
     MONEY_TURNS,
     ORDERS,
-    PAYOUT_FAULTS,
+    PAYOUTS,
     FaultRates,
 )
 from company.invoices import InvoiceLife
 from company.ledger import Batch
 from company.orders import OrderLife
 from company.pace import REAL, Pace
-from company.payouts import Charge, Payout
+from company.payouts import Payout
 from company.truth import CaseTruth, DeadLetterTruth
 
 SOURCE = "canonical"
@@ -47,7 +48,7 @@ _WEEKEND = 0.35
 _OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
 _OF_MONEY = frozenset((*MONEY_FAULTS, *MONEY_TURNS))
 _SUBSCRIBED = subscriptions.STORIES | downgrades.STORIES
-_FITS = stories.FITS | credits.FITS
+_FITS = stories.FITS | credits.FITS | charges.FITS
 _FIRST_OF_MONTH = 2.5  # billing runs
 
 
@@ -123,7 +124,7 @@ class Company:
         self._invoice_faults = _Draw(faults, INVOICES)
         self._batch_faults = _Draw(faults, BATCH_FAULTS)
         self._batches: list[Batch] = []
-        self._payout_faults = _Draw(faults, PAYOUT_FAULTS)
+        self._payout_faults = _Draw(faults, PAYOUTS)
         self._payouts: list[tuple[Payout, dict[str, str]]] = []  # with what was done to their charges
         self._seed = seed
         self._order_faults = _Draw(faults, ORDERS)
@@ -147,6 +148,9 @@ class Company:
             return self._corrected(rng, invoice, fault)
         if fault in _OF_GROUP:
             return self._between_companies(rng, invoice, fault)
+        if fault in misplaced.STORIES:
+            other = misplaced.STORIES[fault](invoice)
+            return self._sent(rng, other, fault) + self._sent(rng, invoice, fault)
         if fault == "batched":
             self._join_batch(invoice)
         stories.tell(invoice, fault, second)
@@ -189,7 +193,7 @@ class Company:
 
     def _charged(self, rng: Random, charge: Charge, fault: str) -> list[tuple[datetime, bytes, bytes]]:
         """Its truth is added with its payout's, which lists it."""
-        payouts.STORIES[fault](charge)
+        charges.STORIES[fault](charge)
         gathering = next((each for each in self._payouts if each[0].takes(charge)), None)
         if gathering is None:
             gathering = (Payout(charge), {})
@@ -212,7 +216,11 @@ class Company:
                 self._truth.add(truth)
             for charge in payout.charges:
                 self._truth.add(charge.truth(faults[charge.key]))
-            for key, facts in ((payout.key, payout.facts), (payout.statement_key, payout.bank)):
+            for key, facts in (
+                (payout.key, payout.facts),
+                (payout.statement_key, payout.bank),
+                *((charge.key, charge.told_lines) for charge in payout.charges),
+            ):
                 for fact in facts:
                     sent += self._records(rng, fact, key)
         return sent

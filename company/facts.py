@@ -56,7 +56,7 @@ _SCHEMAS = {
     name: dataschema(name)
     for name in (
         "quote.approved", "subscription.activated", "subscription.paused", "subscription.amended", "billing_schedule.set", "usage.rated", "invoice.issued", "invoice.voided", "posting.recorded",
-        "posting.reversed", "payment.received", "payment.failed", "cash.applied", "delivery.failed",
+        "posting.reversed", "payment.received", "payment.failed", "payment.returned", "cash.applied", "cash.unapplied", "delivery.failed",
         "delivery.succeeded", "revenue_schedule.set", "revenue.recognised", "refund.issued", "dispute.opened", "dispute.won", "dispute.lost",
         "settlement.line", "payout.paid", "bank.statement", "bank.line", "credit_memo.issued", "cash.unapplied", "decision.made",
     )

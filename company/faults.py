@@ -33,10 +33,18 @@ LEDGER_FAULTS = ("misscheduled", "unrecognised", "wrong_gain")
 LEDGER_TURNS = ("batched", "scheduled", "realised_gain")
 GROUP_FAULTS = ("unbooked_counterpart", "counterpart_differs")
 GROUP_TURNS = ("between_companies",)
+# Of cash that comes back, comes short, or is put on another invoice. None unless asked for.
+CASH_FAULTS = (
+    "returned_payment", "bounced_payment", "returned_in_part", "returned_for_good", "unbooked_charges", "wrong_invoice",
+    "wrong_customer_paid",
+)  # fmt: skip
+CASH_TURNS = ("paid_again", "bank_charges", "moved_to_its_invoice", "moved_to_its_customer")
 # Of card payments through a processor, beside the invoices; of the payouts that list them.
-MONEY_FAULTS = ("over_refunded", "disputed", "lost_dispute")
-MONEY_TURNS = ("charged", "refunded", "won_dispute")
-PAYOUT_FAULTS = ("line_left_out", "short_transfer", "lost_bank_line")
+MONEY_FAULTS = ("over_refunded", "disputed", "lost_dispute", "other_fee_kept")
+MONEY_TURNS = ("charged", "refunded", "won_dispute", "charged_abroad", "self_settled")
+PAYOUT_FAULTS = ("line_left_out", "short_transfer", "lost_bank_line", "wrong_rate", "line_not_netted", "fee_misbooked")
+PAYOUT_TURNS = ("booked_payout",)
+PAYOUTS = (*PAYOUT_FAULTS, *PAYOUT_TURNS)
 # Of what is credited and billed again (company.credits). None unless asked for.
 CREDIT_FAULTS = (
     "unposted_credit", "wrong_credit", "over_credited", "rebilled_beside", "rebilled_short", "credited_untaxed", "payment_left",
@@ -53,6 +61,7 @@ BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_bat
 INVOICES = (
     *INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS, *MONEY_FAULTS, *MONEY_TURNS,
     *CREDIT_FAULTS, *CREDIT_TURNS, *WRITE_OFF_FAULTS, *WRITE_OFF_TURNS,
+    *CASH_FAULTS, *CASH_TURNS,
 )  # fmt: skip
 
 
@@ -143,6 +152,18 @@ class FaultRates:
     write_off_beyond: float = 0.0
     written_off: float = 0.0
     rest_written_off: float = 0.0
+    # of invoices whose cash comes back, comes short or is put elsewhere
+    returned_payment: float = 0.0
+    bounced_payment: float = 0.0
+    returned_in_part: float = 0.0
+    returned_for_good: float = 0.0
+    unbooked_charges: float = 0.0
+    wrong_invoice: float = 0.0
+    wrong_customer_paid: float = 0.0
+    paid_again: float = 0.0
+    bank_charges: float = 0.0
+    moved_to_its_invoice: float = 0.0
+    moved_to_its_customer: float = 0.0
     # card payments, in place of invoices; of payouts
     over_refunded: float = 0.0
     disputed: float = 0.0
@@ -150,9 +171,16 @@ class FaultRates:
     charged: float = 0.0
     refunded: float = 0.0
     won_dispute: float = 0.0
+    other_fee_kept: float = 0.0
+    charged_abroad: float = 0.0
+    self_settled: float = 0.0
     line_left_out: float = 0.0
     short_transfer: float = 0.0
     lost_bank_line: float = 0.0
+    wrong_rate: float = 0.0
+    line_not_netted: float = 0.0
+    fee_misbooked: float = 0.0
+    booked_payout: float = 0.0
     # of invoices with a fault or turn in the ledger: another one with the money
     coincidence: float = 0.05
     # of records
@@ -169,7 +197,7 @@ class FaultRates:
             ("invoices", INVOICES),
             ("orders", ORDERS),
             ("batches", BATCH_FAULTS),
-            ("payouts", PAYOUT_FAULTS),
+            ("payouts", PAYOUTS),
         )
         for kind, names in of_documents:
             if sum(getattr(self, name) for name in names) > 1:
@@ -191,12 +219,17 @@ LIVING = FaultRates(
     unbooked_counterpart=0.003, counterpart_differs=0.003, between_companies=0.03,
     short_batch=0.05, forgotten_member=0.05, member_twice=0.05, unposted_batch=0.05,
     over_refunded=0.003, disputed=0.003, lost_dispute=0.003, charged=0.1, refunded=0.02, won_dispute=0.003,
-    line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05,
+    other_fee_kept=0.003, charged_abroad=0.03, self_settled=0.03,
+    line_left_out=0.05, short_transfer=0.05, lost_bank_line=0.05, wrong_rate=0.05, line_not_netted=0.05, fee_misbooked=0.05,
+    booked_payout=0.2,
     unposted_credit=0.003, wrong_credit=0.003, over_credited=0.003, rebilled_beside=0.003, rebilled_short=0.003, credited_untaxed=0.003,
     payment_left=0.003, credited_in_part=0.01, rebilled=0.01, payment_moved=0.01,
     write_off_unbooked=0.003, write_off_proposed=0.003, write_off_withdrawn=0.003, write_off_lapsed=0.003, write_off_misbooked=0.003,
     write_off_beyond=0.003, written_off=0.005, rest_written_off=0.005,
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
+    returned_payment=0.003, bounced_payment=0.003, returned_in_part=0.003, returned_for_good=0.003, unbooked_charges=0.003,
+    wrong_invoice=0.003, wrong_customer_paid=0.003, paid_again=0.01, bank_charges=0.02, moved_to_its_invoice=0.005,
+    moved_to_its_customer=0.005,
     billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
     misprorated_credit=0.02, downgrade_ignored=0.02, downgraded=0.03, downgraded_on_next_bill=0.03,
 )  # fmt: skip

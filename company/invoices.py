@@ -6,13 +6,14 @@ breaks from the claims. Nothing here nets, sums or compares records.
 """
 
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
 from company.bills import Bill, invoice_data
 from company.customers import Customer
 from company.facts import Fact
-from company.legs import Legs, given_up, unsettled
+from company.legs import Legs, Reopened, ReopenedLegs, given_up, unsettled
 from company.pace import Pace
 from company.truth import CaseTruth, Span
 
@@ -83,6 +84,7 @@ class InvoiceLife:
         self.credited: Fact | None = None  # what took it back in full after it was paid
         self.stated: dict[str, Any] = {}  # what the document says in place of, or beside, what a bill says by itself
         self.batch_key: str | None = None  # the case of the batch that books it
+        self.reopened: Reopened | None = None
 
     # what happens
 
@@ -296,7 +298,8 @@ class InvoiceLife:
             unsettled=unsettled(known) + [Span("gap", a.seen_at, b.seen_at) for a, b in self.gaps],
         )  # fmt: skip
         if self.issued is not None:
-            self.tell_legs(Legs(self, self.issued, truth))
+            legs = Legs if self.reopened is None else partial(ReopenedLegs, reopened=self.reopened)
+            self.tell_legs(legs(self, self.issued, truth))
         for decision, ended in self.given_up:
             truth.breaks = list(given_up(truth.breaks, decision.seen_at, ended.seen_at if ended else None))
         return truth

@@ -6,7 +6,7 @@ records. A break that a story claims is not told here.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from company.facts import Fact
 from company.truth import TERMS, CaseTruth, Span, Timeline, leg, spans
@@ -51,11 +51,8 @@ class Legs:
         self.overdue(line, terms.missing_class, "missing", self.total_minor)
 
     def payment(self) -> None:
-        life, settled = self.life, self.life.settled
-        terms = TERMS["invoice_to_payment"]
-        due_at = datetime.combine(life.bill.due_on + _DAY, time.min, UTC)
-        ended = (settled.at, settled.seen_at, settled.at.date() > life.bill.due_on) if settled else ()
-        line = leg(self.known_from, due_at, due_at + terms.missing_after, *ended)
+        life, terms = self.life, TERMS["invoice_to_payment"]
+        line = self.paid_by(life.settled, self.known_from)
         if life.void is not None:
             line = _cut(line, life.void.seen_at, "not_expected")
         self.truth.hops["invoice_to_payment"] = line
@@ -66,6 +63,12 @@ class Legs:
             for state in ("late", "missing"):
                 self.overdue(line, "short_payment", state, open_minor, since=paid_from)
 
+    def paid_by(self, settled: Fact | None, known_from: datetime) -> Timeline:
+        due_on = self.life.bill.due_on
+        due_at = datetime.combine(due_on + _DAY, time.min, UTC)
+        ended = (settled.at, settled.seen_at, settled.at.date() > due_on) if settled else ()
+        return leg(known_from, due_at, due_at + TERMS["invoice_to_payment"].missing_after, *ended)
+
     def application(self) -> None:
         line: Timeline = [(self.known_from, "not_expected")]
         for payment in sorted(self.life.payments, key=lambda payment: payment.fact.seen_at):
@@ -75,7 +78,8 @@ class Legs:
             line = _cut(line, self.life.credited.seen_at, "not_expected")
         self.truth.hops["payment_to_application"] = line
 
-    def one_application(self, payment: "Payment") -> Timeline:
+    def one_application(self, payment: "Payment", until: datetime | None = None) -> Timeline:
+        """`until`: when the payment was taken away again, and nothing was left to apply."""
         terms = TERMS["payment_to_application"]
         booked_at, applied = payment.fact.booked_at, payment.applied
         due_minor = min(payment.amount_minor, self.total_minor)
@@ -83,6 +87,8 @@ class Legs:
         ended = (applied.booked_at, applied.seen_at) if applied is not None and is_whole else ()
         known_from = max(self.known_from, payment.fact.seen_at)
         line = leg(known_from, booked_at + terms.target, booked_at + terms.missing_after, *ended)
+        if until is not None:
+            line = _cut(line, until, "not_expected")
         part_from = applied.seen_at if applied is not None else None
         for state, missing in (("late", "sla"), ("missing", "missing_application")):
             self.overdue(line, missing, state, due_minor, until=part_from)
@@ -101,6 +107,41 @@ class Legs:
             last = min((end for end in (ends, until) if end is not None), default=None)
             if last is None or first < last:
                 self.truth.breaks.append(Span(name, first, last, exposure_minor))
+
+
+class Reopened(NamedTuple):
+    """`undone` took away all that was paid but for `left_minor`; `again` settled it once more."""
+
+    undone: Fact
+    left_minor: int = 0
+    again: Fact | None = None
+
+
+class ReopenedLegs(Legs):
+    """Of an invoice that was paid and then was not: its payment came back, or was another's, or was moved elsewhere."""
+
+    def __init__(self, life: "InvoiceLife", issued: Fact, truth: CaseTruth, reopened: Reopened) -> None:
+        super().__init__(life, issued, truth)
+        self.reopened = reopened
+
+    def payment(self) -> None:
+        undone, left_minor, again = self.reopened
+        paid = self.paid_by(self.life.settled, self.known_from)
+        line = [(since, name) for since, name in paid if since < undone.seen_at] + self.paid_by(again, undone.seen_at)
+        self.truth.hops["invoice_to_payment"] = line
+        if not left_minor:
+            self.overdue(line, "missing_payment", "missing", self.total_minor)
+            return
+        for state in ("late", "missing"):
+            self.overdue(line, "short_payment", state, self.total_minor - left_minor, since=undone.seen_at)
+
+    def application(self) -> None:
+        undone, left_minor, _ = self.reopened
+        line: Timeline = [(self.known_from, "not_expected")]
+        for payment in self.life.payments:
+            is_undone = payment.fact.booked_at < undone.booked_at and not left_minor
+            line += self.one_application(payment, undone.seen_at if is_undone else None)
+        self.truth.hops["payment_to_application"] = line
 
 
 def unsettled(facts: Sequence[Fact]) -> list[Span]:

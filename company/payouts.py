@@ -1,142 +1,60 @@
-"""Card payments through a processor, a day's payout of them, and the bank account that it reaches.
+"""A day's payout of card payments, and the bank account that it reaches.
 
-- A charge is a receipt of its own: refunded, disputed, or refunded for more than it is. What the processor settled of it is
-  told by its payout.
 - A payout is a case: the charges, refunds, disputes and fees of one company and day, listed by the processor; a line can be
-  left out, or less arrive than was paid.
+  left out, converted at another rate than it states, or not come to its net, or less arrive than was paid.
+- The ledger may book it in its case, with the fees or with others.
 - The account is swept: each statement opens and closes with nothing, so that it needs to know no other. A line of it can
   be lost.
 While a payout gathers and arrives its truth is unsettled.
 """
 
-from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from company.bills import price_minor
 from company.catalogue import Entity
-from company.customers import Customer
+from company.charges import Charge, Line
 from company.facts import Fact
-from company.legs import unsettled
-from company.pace import Pace
-from company.truth import ORPHAN_GRACE, CaseTruth, Span
+from company.truth import ORPHAN_GRACE, TERMS, CaseTruth, Span
 
 _DAY = timedelta(days=1)
-_DISPUTE_FEE_MINOR = 1_500
+_POSTING_TARGET = TERMS["invoice_to_posting"].target
 
 
-class Charge:
-    """A customer's card is charged."""
+class Listed(NamedTuple):
+    """A line of a charge as its payout lists it: in the charge's currency, or as the processor converted it."""
 
-    def __init__(self, rng: Random, pace: Pace, customer: Customer, at: datetime, serial: int) -> None:
-        self.rng, self.pace, self.customer, self.at, self.serial = rng, pace, customer, at, serial
-        self.entity = customer.entity
-        self.currency = self.entity.currency
-        self.ident = f"ch_{serial:09d}"
-        self.key = f"receipt:{self.entity.name}:stripe:{self.ident}"
-        self.amount_minor = max(100, price_minor(customer))
-        self.facts: list[Fact] = []
-        self.refunds: list[Fact] = []
-        self.disputed: Fact | None = None
-        self.ended: Fact | None = None  # the dispute
-        self.settled: Fact | None = None  # the line of the payout that lists it
-        self.lines: list[tuple[str, int, int]] = [("charge", self.amount_minor, self.amount_minor * 29 // 1_000 + 30)]
-        self.received = self.move("payment.received", self.ident, self.amount_minor, timedelta())
+    charge: Charge
+    line: Line
 
-    def move(self, type: str, ident: str, amount_minor: int, after: timedelta, **more: Any) -> Fact:
-        data = {
-            "entity": self.entity.name, "document_id": ident, "customer": {"payer": self.customer.id}, "currency": self.currency,
-            "amount_minor": amount_minor, "method": "card",
-        }  # fmt: skip
-        at = self.at + after
-        name = f"{self.entity.name}:{ident}:{type}"
-        self.facts.append(Fact(type, "payments", name, ident, at, at, self.rng.random(), data | more))
-        return self.facts[-1]
+    @property
+    def is_foreign(self) -> bool:
+        return self.charge.exchange is not None and not self.charge.is_listed_converted
 
-    def refund(self, amount_minor: int, number: int) -> None:
-        ident = f"re_{self.serial:09d}_{number}"
-        if number == 1:
-            self.lines.append(("refund", -min(amount_minor, self.amount_minor), 0))
-        refund = self.move("refund.issued", ident, amount_minor, self.within() * number, payment_id=self.ident)
-        self.refunds.append(refund)
+    @property
+    def currency(self) -> str:
+        exchange = self.charge.exchange
+        return exchange.into if exchange is not None and not self.is_foreign else self.charge.currency
 
-    def within(self) -> timedelta:
-        return timedelta(milliseconds=self.rng.randrange(self.pace.charge[0] * 1_000, self.pace.charge[1] * 1_000))
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Gross and fee."""
+        if self.charge.exchange is None or self.is_foreign:
+            return self.line.gross_minor, self.line.fee_minor
+        return self.charge.exchange.used(self.line.gross_minor), self.charge.exchange.used(self.line.fee_minor)
 
-    def truth(self, fault: str) -> CaseTruth:
-        hop = [(self.received.seen_at, "not_expected")]
-        silent = unsettled(self.facts)
-        seen = [fact.seen_at for fact in self.facts]
-        if self.settled is not None:
-            hop.append((max(seen[0], self.settled.seen_at), "met"))
-            seen.append(self.settled.seen_at)
-            if self.settled.seen_at < max(seen):
-                silent.append(Span("overtaken", self.settled.seen_at, max(seen)))
-        truth = CaseTruth(
-            correlation_id=self.key, kind="receipt", entity=self.entity.name, document=self.ident, customer=self.customer.id,
-            currency=self.currency, amount_minor=self.amount_minor, fault=fault, known_from=min(seen),
-            hops={"payment_to_payout": hop}, unsettled=silent,
-        )  # fmt: skip
-        self._tell_breaks(truth)
-        return truth
+    def paid(self, minor: int) -> int:
+        """What it adds to the payout: of the net, or of the fee."""
+        return self.charge.exchange.used(minor) if self.charge.exchange is not None and self.is_foreign else minor
 
-    def _tell_breaks(self, truth: CaseTruth) -> None:
-        over_minor = sum(refund.data["amount_minor"] for refund in self.refunds) - self.amount_minor
-        if over_minor > 0:
-            seen_at = max(fact.seen_at for fact in self.facts)
-            until = max(seen_at, max(refund.booked_at for refund in self.refunds) + ORPHAN_GRACE)
-            truth.pending.append(Span("waits", seen_at, until))
-            truth.breaks.append(Span("refund_unmatched", until, None, over_minor))
-        if self.disputed is not None:
-            won_at = self.ended.seen_at if self.ended is not None and self.ended.type == "dispute.won" else None
-            exposure_minor = self.amount_minor + _DISPUTE_FEE_MINOR
-            truth.breaks.append(Span("chargeback", self.disputed.seen_at, won_at, exposure_minor))
+    def stated(self, minor: int) -> int:
+        """The same by the rate that is printed."""
+        return self.charge.exchange.printed(minor) if self.charge.exchange is not None and self.is_foreign else minor
 
-
-def charged(charge: Charge) -> None:
-    """Nothing happens to it."""
-
-
-def refunded(charge: Charge) -> None:
-    """In full or in part."""
-    charge.refund(charge.amount_minor if charge.rng.random() < 0.5 else max(1, charge.amount_minor // 3), 1)
-
-
-def over_refunded(charge: Charge) -> None:
-    """Refunded twice, for more than came in."""
-    charge.refund(charge.amount_minor, 1)
-    charge.refund(max(1, charge.amount_minor // 2), 2)
-
-
-def disputed(charge: Charge) -> None:
-    """The customer's bank takes it back, and nobody has decided yet."""
-    _dispute(charge, None)
-
-
-def lost_dispute(charge: Charge) -> None:
-    """The bank decides for the customer, and nobody books the loss."""
-    _dispute(charge, "dispute.lost")
-
-
-def won_dispute(charge: Charge) -> None:
-    """The bank decides for the company."""
-    _dispute(charge, "dispute.won")
-
-
-def _dispute(charge: Charge, ending: str | None) -> None:
-    ident = f"dp_{charge.serial:09d}"
-    told = {"payment_id": charge.ident, "fee_minor": _DISPUTE_FEE_MINOR}
-    charge.lines.append(("dispute", -charge.amount_minor, _DISPUTE_FEE_MINOR))
-    charge.disputed = charge.move("dispute.opened", ident, charge.amount_minor, charge.within(), **told)
-    if ending is not None:
-        after = timedelta(days=charge.rng.randint(20, 60))
-        charge.ended = charge.move(ending, ident, charge.amount_minor, after, **told)
-
-
-STORIES: dict[str, Callable[[Charge], None]] = {
-    story.__name__: story for story in (charged, refunded, over_refunded, disputed, lost_dispute, won_dispute)
-}
+    @property
+    def net_minor(self) -> int:
+        gross_minor, fee_minor = self.shown
+        return gross_minor - fee_minor
 
 
 class Payout:
@@ -160,27 +78,45 @@ class Payout:
         self._off_minor = 0  # what the payout is off its lines
         self._short_minor = 0  # what did not arrive
         self._lost_minor = 0  # of the statement's lines
+        self._unnetted_minor = 0  # what a line's net is off its gross less its fee
+        self._fees_off_minor = 0  # what was booked beyond the fees, or less
 
     def takes(self, charge: Charge) -> bool:
         return (self.entity, self.batch) == (charge.entity, charge.pace.batch) and charge.at < self.closes_at
 
     def can_have(self, fault: str) -> bool:
         """Without any line nothing can be said of a payout."""
-        return fault != "line_left_out" or sum(len(charge.lines) for charge in self.charges) > 1
+        lines = self._listed()
+        own = [each for each in lines if not each.charge.tells_lines]
+        return {
+            "line_left_out": len(lines) > 1 and bool(self._can_be_left_out(lines)),
+            "wrong_rate": any(each.is_foreign for each in lines),
+            "line_not_netted": any(not each.is_foreign for each in own),
+            "fee_misbooked": len(own) == len(lines),
+        }.get(fault, True)
+
+    def _listed(self) -> list[Listed]:
+        return [Listed(charge, line) for charge in self.charges for line in charge.lines]
+
+    def _can_be_left_out(self, lines: list[Listed]) -> list[Listed]:
+        """So large that rounding cannot hide it, and not the one by which another fault is told."""
+        largest_minor = max(abs(each.paid(each.net_minor)) for each in lines)
+        large = [each for each in lines if 10 * abs(each.paid(each.net_minor)) >= largest_minor]
+        return [each for each in large if not each.charge.fee_off_minor]
 
     def tell(self, rng: Random, fault: str) -> None:
         """The lines, the payout, and the statement of the account, with one fault (`clean` for none)."""
         at = self.closes_at + timedelta(seconds=rng.randint(*self.paid_after))
-        lines = [(charge, *line) for charge in self.charges for line in charge.lines]
-        net_minor = sum(gross - fee for _, _, gross, fee in lines)
-        left_out = rng.randrange(len(lines)) if fault == "line_left_out" else None
-        for number, (charge, kind, gross_minor, fee_minor) in enumerate(lines):
-            if number == left_out:
-                self._off_minor = abs(gross_minor - fee_minor)
-                continue
-            line = self._line(rng, at, charge, number, kind, gross_minor, fee_minor)
-            if kind == "charge":
-                charge.settled = line
+        lines = self._listed()
+        net_minor = sum(each.paid(each.net_minor) for each in lines)
+        if fault == "line_left_out":
+            lines.remove(rng.choice(self._can_be_left_out(lines)))
+        elif fault == "wrong_rate":
+            largest = max((each for each in lines if each.is_foreign), key=lambda each: abs(each.paid(each.net_minor)))
+            net_minor += largest.paid(largest.net_minor) * rng.randint(3, 8) // 100 + 3
+        if fault in ("line_left_out", "wrong_rate"):
+            self._off_minor = abs(net_minor - sum(each.stated(each.net_minor) for each in lines))
+        self._tell_lines(rng, at, lines, fault)
         self.paid = self._fact(
             "payout.paid", "payments", self.ident, at, rng,
             {"currency": self.entity.currency, "amount_minor": abs(net_minor), "direction": "sales" if net_minor >= 0 else "purchase"},
@@ -189,17 +125,51 @@ class Payout:
         if fault == "short_transfer":
             self._short_minor = max(1, abs(net_minor) // 100)
         self._tell_bank(rng, at, net_minor + self._short_minor * (1 if net_minor < 0 else -1), fault)
+        if fault in ("booked_payout", "fee_misbooked"):
+            self._book(rng, at, lines, net_minor, fault)
 
-    def _line(
-        self, rng: Random, at: datetime, charge: Charge, number: int, kind: str, gross_minor: int, fee_minor: int
-    ) -> Fact:
-        data = {
-            "kind": kind, "currency": self.entity.currency, "gross_minor": gross_minor, "fee_minor": fee_minor,
-            "net_minor": gross_minor - fee_minor, "payout_id": self.ident, "payment_key": charge.key,
+    def _tell_lines(self, rng: Random, at: datetime, lines: list[Listed], fault: str) -> None:
+        for number, each in enumerate(lines):
+            charge, is_charge = each.charge, each.line.kind == "charge"
+            line = self._line(rng, at, number, each)
+            (charge.told_lines if charge.tells_lines else self.facts).append(line)
+            if is_charge:
+                charge.settled = line
+        if fault == "line_not_netted":
+            own = [line for line in self.facts if line.data["currency"] == self.entity.currency]
+            self._unnetted_minor = rng.randint(1, 500)
+            rng.choice(own).data["fee_minor"] += self._unnetted_minor
+
+    def _line(self, rng: Random, at: datetime, number: int, each: Listed) -> Fact:
+        charge = each.charge
+        gross_minor, fee_minor = each.shown
+        data: dict[str, Any] = {
+            "kind": each.line.kind, "currency": each.currency, "gross_minor": gross_minor, "fee_minor": fee_minor,
+            "net_minor": gross_minor - fee_minor, "payout_id": self.ident,
         }  # fmt: skip
-        line = self._fact("settlement.line", "payments", f"txn_{self.number}_{number}", at, rng, data)
-        self.facts.append(line)
-        return line
+        if charge.exchange is not None:
+            data["rate"] = charge.exchange.text
+        if charge.tells_lines:
+            data |= {"payment_id": charge.ident, "payout_key": self.key}
+        else:
+            data["payment_key"] = charge.key
+        return self._fact("settlement.line", "payments", f"txn_{self.number}_{number}", at, rng, data)
+
+    def _book(self, rng: Random, paid_at: datetime, lines: list[Listed], net_minor: int, fault: str) -> None:
+        """The ledger's entry: what came in, the fees, and both out of clearing."""
+        fees_minor = sum(each.paid(each.shown[1]) for each in lines)
+        if fault == "fee_misbooked":
+            fees_minor += max(fees_minor // 10, len(lines) + 1) * rng.choice((-1, 1))
+            self._fees_off_minor = abs(fees_minor - sum(each.stated(each.shown[1]) for each in lines))
+        sums = (("cash", net_minor), ("fee", fees_minor), ("clearing", -net_minor - fees_minor))
+        data = {
+            "ledger": "main", "document_type": "payout", "posting_kind": "document", "currency": self.entity.currency,
+            "base_currency": self.entity.currency,
+            "lines": [{"role": role, "amount_minor": minor, "base_minor": minor} for role, minor in sums],
+        }  # fmt: skip
+        at = paid_at + timedelta(seconds=rng.randint(20, 40_000))
+        entry = self._fact("posting.recorded", "erp", f"JE-{self.number}", at, rng, data)
+        self.facts.append(entry)
 
     def _tell_bank(self, rng: Random, paid_at: datetime, arrived_minor: int, fault: str) -> None:
         """What arrived, and its sweep to the main account: the statement ends with nothing, as it begins."""
@@ -226,7 +196,8 @@ class Payout:
 
     def _truth(self, fault: str) -> CaseTruth:
         arrived = next(fact for fact in self.bank if "payout_key" in fact.data)
-        seen = [*(fact.seen_at for fact in self.facts), arrived.seen_at]
+        told = [line for charge in self.charges for line in charge.told_lines]
+        seen = [*(fact.seen_at for fact in (*self.facts, *told)), arrived.seen_at]
         state = "not_expected" if self._short_minor else "met"
         truth = CaseTruth(
             correlation_id=self.key, kind="payout", entity=self.entity.name, document=self.ident, customer="",
@@ -235,6 +206,13 @@ class Payout:
         )  # fmt: skip
         if self._off_minor:
             truth.breaks.append(Span("payout", max(seen), None, self._off_minor))
+        if self._unnetted_minor:
+            truth.breaks.append(Span("fee", max(seen), None, self._unnetted_minor))
+        if self._fees_off_minor:
+            booked = [fact.booked_at for fact in self.facts if fact.type in ("settlement.line", "posting.recorded")]
+            until = max(*seen, max(booked) + _POSTING_TARGET)
+            truth.pending.append(Span("waits", max(seen), until))
+            truth.breaks.append(Span("fee", until, None, self._fees_off_minor))
         if self._short_minor:
             until = max(*seen, arrived.booked_at + ORPHAN_GRACE)
             truth.pending.append(Span("waits", max(seen), until))

@@ -8,7 +8,7 @@ theirs in company.orders.
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 
-from company import ledger, write_offs
+from company import cash, ledger, write_offs
 from company.customers import Customer
 from company.facts import Fact
 from company.invoices import FAILURES, Claim, InvoiceLife, Wait
@@ -285,6 +285,7 @@ WHOLE = (
     _by_name(duplicate_invoice, orphan_posting, orphan_payment, void_not_reversed, voided, free)
     | ledger.STORIES
     | write_offs.STORIES
+    | cash.STORIES
 )
 
 # What only some customers' invoices can have.
@@ -296,6 +297,7 @@ FITS: dict[str, Callable[[Customer], bool]] = (
     }
     | ledger.FITS
     | write_offs.FITS
+    | cash.FITS
 )
 
 

@@ -135,6 +135,8 @@ def as_event(home: str, effect: Effect, revision: int) -> Event:
         "amount_minor": min(MAX_MINOR, max(-MAX_MINOR, effect.amount_minor)),
         "direction": getattr(data, "direction", None), "period": period, "sequence": getattr(data, "sequence", None),
     }  # fmt: skip
+    if effect.kind == "settled":
+        stated["rate"] = data.rate
     if effect.kind in _BILLS and fact.type != "cash.applied" and fact.type != "cash.unapplied":
         stated |= _of_bill(fact)
     return records.make(

@@ -2,12 +2,13 @@
 
 - A payout's lines are its own and those told by the cases of their payments (`settled`, rule E6). Net amounts are signed:
   charges add, refunds, disputes and fees take off.
-- A line in another currency than the payout's states the rate by which it is converted, each line rounded by itself.
+- A line in another currency than the payout's states the rate by which it is converted, each line rounded by itself: the
+  sum is off by half a minor unit a line at the most, and by what the rate's printed decimals leave open.
 - A receipt knows from its lines (its own, or told by the payout) how much of it the processor has settled.
 - The declared rate of a system's fees is policy's (`[fees.<system>]`); each charge is held against it, within one minor unit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,15 +20,19 @@ from matching.rounding import rounded
 from matching.settlement import gross_minor, held_by_processor, paid_out_signed_minor, settled_lines
 from matching.view import View
 
+_HALF = Decimal(1) / 2
 _CHARGES = frozenset(("charge", "payment"))
 
 
 class Parts(NamedTuple):
-    """What the lines of a payout add up to, and how far rounding may take the sum from it."""
+    """What the lines of a payout add up to: each rounded, and exactly, and how far rounding may take the sum from that."""
 
     net_minor: int
+    exact_minor: Decimal
     tolerance_minor: Decimal
-    lines: int
+
+    def agrees(self, minor: int) -> bool:
+        return abs(minor - self.exact_minor) <= self.tolerance_minor
 
 
 _PAYOUT_PASS = passed("payout", "the payout is the sum of its lines")
@@ -54,7 +59,7 @@ def payout(view: View) -> Answer:
     if parts is None:
         return _PAYOUT_NO_RATE
     paid_minor = paid_out_signed_minor(paid[0])
-    if abs(paid_minor - parts.net_minor) <= parts.tolerance_minor:
+    if parts.agrees(paid_minor):
         return _PAYOUT_PASS
     return _not_the_sum(view, paid[0], lines, parts)
 
@@ -69,22 +74,28 @@ def _net_minor(line: Any) -> int:
     return net_minor
 
 
-def _sum(lines: Sequence[Any], currency: str) -> Parts | None:
-    """None where a line cannot be converted."""
-    net_minor, tolerance_minor = 0, Decimal(0)
+def _fee_minor(line: Any) -> int:
+    fee_minor: int = line.data.fee_minor
+    return fee_minor
+
+
+def _sum(lines: Sequence[Any], currency: str, minor_of: Callable[[Any], int] = _net_minor) -> Parts | None:
+    """None where a line cannot be converted. The processor rounded each line that it converted, by a rate of more decimals."""
+    net_minor, exact_minor, tolerance_minor = 0, Decimal(0), Decimal(0)
     for line in lines:
-        amount_minor = _net_minor(line)
-        if line.data.currency != currency:
-            rate = Decimal(getattr(line.data, "rate", None) or 0)
-            if rate <= 0:
-                return None
-            exponent = rate.as_tuple().exponent
-            converted = money.convert(amount_minor, line.data.currency, currency, rate, per_base=False)
-            half_ulp = Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0) / 2
-            tolerance_minor += abs(converted) * half_ulp / rate
-            amount_minor = rounded(converted)
-        net_minor += amount_minor
-    return Parts(net_minor, tolerance_minor, len(lines))
+        amount_minor = minor_of(line)
+        if line.data.currency == currency:
+            net_minor, exact_minor = net_minor + amount_minor, exact_minor + amount_minor
+            continue
+        rate = Decimal(line.data.rate or 0)
+        if rate <= 0:
+            return None
+        exponent = rate.as_tuple().exponent
+        converted = money.convert(amount_minor, line.data.currency, currency, rate, per_base=False)
+        half_ulp = Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0) / 2
+        tolerance_minor += _HALF + abs(converted) * half_ulp / rate
+        net_minor, exact_minor = net_minor + rounded(converted), exact_minor + converted
+    return Parts(net_minor, exact_minor, tolerance_minor)
 
 
 def _not_the_sum(view: View, paid: Any, lines: Sequence[Any], parts: Parts) -> Failure:
@@ -99,7 +110,7 @@ def _not_the_sum(view: View, paid: Any, lines: Sequence[Any], parts: Parts) -> F
     return failed(
         view, "payout", "payout",
         f"the payout is {major(abs(variance_minor), currency)} {did} than its lines{hint}; ask the processor for what is missing",
-        expected=f"{major(parts.net_minor, currency)} from {parts.lines} lines", actual=major(paid_minor, currency),
+        expected=f"{major(parts.net_minor, currency)} from {len(lines)} lines", actual=major(paid_minor, currency),
         amounts=(parts.net_minor, paid_minor), variance_minor=variance_minor, currency=currency,
         evidence=(paid, *alike[:1]),
     )  # fmt: skip
@@ -153,6 +164,8 @@ def _in_no_payout(view: View) -> Failure:
 _FEE_PASS = passed("fee", "fees are what was declared, and booked where the money is")
 _FEE_NONE = not_applicable("fee", "no line with a fee in this case")
 _FEE_NOT_DECLARED = not_applicable("fee", "policy declares no rate of fees for this system, and none is booked here")
+_FEE_ELSEWHERE = not_applicable("fee", "lines of this payout, and their fees, lie with their payments")
+_FEE_NO_RATE = not_assessed("fee", "a fee in another currency states no rate")
 _FEE_WAITING = not_assessed("fee", "the entry books no fee yet, and its time has not passed")
 
 
@@ -219,18 +232,23 @@ def _booked_minor(view: View) -> int | None:
 
 
 def _held_against_books(view: View, lines: Sequence[Any], booked_minor: int) -> Answer:
-    kept_minor = sum(line.data.fee_minor for line in lines)
-    if booked_minor == kept_minor:
+    if view.kind == "payout" and any(event.data.kind == "settled" for event in view.of(ALLOCATION)):
+        return _FEE_ELSEWHERE
+    paid = view.standing("payout.paid")
+    currency = paid[0].data.currency if paid else lines[0].data.currency
+    kept = _sum(lines, currency, _fee_minor)
+    if kept is None:
+        return _FEE_NO_RATE
+    if kept.agrees(booked_minor):
         return _FEE_PASS
     last = max(moment(event) for event in (*view.postings, *lines))
     terms = view.terms.invoice_to_posting
     due_at = terms.due_at(last)
     if view.clock.before(due_at) or view.clock.is_behind(terms.awaits, due_at):
         return _FEE_WAITING
-    currency = lines[0].data.currency
     return failed(
         view, "fee", "fee", "the ledger books other fees than were kept; book the difference",
-        expected=f"{major(kept_minor, currency)} booked as fees", actual=f"{major(booked_minor, currency)} booked",
-        amounts=("booked", kept_minor, booked_minor), variance_minor=booked_minor - kept_minor, currency=currency,
+        expected=f"{major(kept.net_minor, currency)} booked as fees", actual=f"{major(booked_minor, currency)} booked",
+        amounts=("booked", kept.net_minor, booked_minor), variance_minor=booked_minor - kept.net_minor, currency=currency,
         evidence=(*view.postings[:3], *lines[:3]),
     )  # fmt: skip

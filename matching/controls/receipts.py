@@ -35,7 +35,7 @@ def misapplied(view: View) -> Answer:
         return _MISAPPLIED_NONE
     stranger = _of_another_customer(view)
     if stranger is not None:
-        return _for_another_customer(view, stranger)
+        return _for_another_customer(view, *stranger)
     over_minor = settlement.applied_minor - max(0, due_minor(view) - settlement.reductions_minor)
     if over_minor <= view.policy.tolerance.payment_minor or not settlement.applications:
         return _MISAPPLIED_PASS
@@ -54,26 +54,42 @@ def may_be_undone(view: View, since: datetime) -> bool:
     return view.clock.before(ends_at) or view.clock.is_behind(terms.awaits, ends_at)
 
 
-def _of_another_customer(view: View) -> Any:
-    """The first of what other cases paid or applied here, or of applications without a payment, on another customer."""
-    has_payment = "payment.received" in view.by_type
-    if has_payment and ALLOCATION not in view.by_type:
+def _of_another_customer(view: View) -> tuple[Any, int] | None:
+    """What other cases paid or applied here, or was applied without a payment, on another customer: the first of it, and
+    how much stands. What was unapplied again stands no longer."""
+    if "payment.received" in view.by_type and ALLOCATION not in view.by_type:
         return None
-    for event in (*view.settlement.payments, *view.settlement.applications):
-        is_told = event.type == ALLOCATION and event.data.kind in ("payment", "application")
-        if not is_told and (has_payment or event.type != "cash.applied"):
-            continue
-        if event.data.customer is None and not event.data.refs:
-            continue
-        ours, theirs = names_of(view.document), names_of(event)
-        if ours and theirs and ours.isdisjoint(theirs) and joined(view, ours).isdisjoint(theirs):
-            return event
-    return None
+    told = [e for e in (*view.settlement.payments, *view.settlement.applications) if _is_from_elsewhere(view, e)]
+    strangers = [event for event in told if _is_anothers(view, event)]
+    if not strangers:
+        return None
+    paid = next((event for event in strangers if event.type == ALLOCATION and event.data.kind == "payment"), None)
+    if paid is not None:
+        return paid, paid.data.amount_minor
+    theirs = {getattr(event.data, "payment_id", None) for event in strangers} - {None}
+    undone = [e for e in told if e not in strangers and e.type == "cash.unapplied" and e.data.payment_id in theirs]
+    applied_minor = sum(
+        -event.data.amount_minor if event.type == "cash.unapplied" else event.data.amount_minor
+        for event in (*strangers, *undone)
+    )
+    return (strangers[0], applied_minor) if applied_minor > 0 else None
 
 
-def _for_another_customer(view: View, event: Any) -> Failure:
+def _is_from_elsewhere(view: View, event: Any) -> bool:
+    if event.type == ALLOCATION:
+        return event.data.kind in ("payment", "application")
+    return event.type in ("cash.applied", "cash.unapplied") and "payment.received" not in view.by_type
+
+
+def _is_anothers(view: View, event: Any) -> bool:
+    if event.data.customer is None and not event.data.refs:
+        return False
+    ours, theirs = names_of(view.document), names_of(event)
+    return bool(ours and theirs) and ours.isdisjoint(theirs) and joined(view, ours).isdisjoint(theirs)
+
+
+def _for_another_customer(view: View, event: Any, amount_minor: int) -> Failure:
     ours, theirs = ", ".join(sorted(names_of(view.document))), ", ".join(sorted(names_of(event)))
-    amount_minor = event.data.amount_minor
     return failed(
         view, "misapplied", "misapplied",
         f"{event.subject} is money of customer {theirs}; move it to a document of theirs, or link the two ids",

@@ -3,6 +3,7 @@
     python -m tests.oracle --cases 1000000      # about 50,000 cases a company, each with its own seed
     python -m tests.oracle --cases 1000000 --money      # card payments, their payouts and the bank (money.sql)
     python -m tests.oracle --cases 100000 --billed      # subscriptions billed by a schedule; --ledger: batches, revenue, gains
+    python -m tests.oracle --cases 100000 --cash      # cash that comes back, comes short or lies on another invoice
 
 Of each company the verdicts are compared at three moments: in the middle of its life, when it ends, and when every
 deadline has passed. What is compared of a verdict: number of facts, outcome, classes of its breaks, exposure, states of
@@ -28,6 +29,7 @@ from company.malformed import digest
 from matching.judge import judge
 from matching.verdict import Verdict
 from tests.simulation.books_of_truth import LONG_AFTER, POLICY, START, Ledger, lived
+from tests.simulation.test_company_cash import MOVED
 from tests.simulation.test_company_credits import CORRECTED
 from tests.simulation.test_company_ledger import WIDER
 from tests.simulation.test_company_money import CARDS
@@ -169,6 +171,9 @@ def _arguments() -> Any:
     parser.add_argument("--billed", action="store_true", help="subscriptions billed by a schedule")
     parser.add_argument("--corrected", action="store_true", help="invoices that are credited and billed again")
     parser.add_argument("--written-off", action="store_true", help="invoices of which something is given up")
+    parser.add_argument(
+        "--cash", action="store_true", help="cash that comes back, comes short or lies on another invoice"
+    )
     parser.add_argument("--sql", type=Path, help="other rules to compare with")
     return parser.parse_args()
 
@@ -182,6 +187,7 @@ def main() -> int:
         ("billed", BILLED),
         ("corrected", CORRECTED),
         ("written_off", GIVEN_UP),
+        ("cash", MOVED),
         ("turmoil", TURMOIL),
     )
     faults = next((rates for name, rates in chosen if getattr(arguments, name)), None)

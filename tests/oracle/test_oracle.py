@@ -23,7 +23,15 @@ MISTAKES = {
 MISTAKES_OF_MONEY = {
     "refunds may be half as much again": ("greatest(0, refunded_minor - received_minor)", "greatest(0, refunded_minor - received_minor * 3 / 2)"),
     "a won dispute is still open": ("countIf(type = 'dispute.won') > 0", "countIf(type = 'dispute.won') > 1"),
-    "fees are no part of a payout": ("sumIf(data.net_minor, type = 'settlement.line')", "sumIf(data.gross_minor, type = 'settlement.line')"),
+    "fees are no part of a payout": ("assumeNotNull(data.net_minor), data.currency", "assumeNotNull(data.gross_minor), data.currency"),
+    "every line is in the payout's currency": ("at_rate AS (minor, currency, rate, other) -> if(currency = other,", "at_rate AS (minor, currency, rate, other) -> if(true,"),
+    "a rate has no decimals but those it prints": ("5 * ten_to(12) + abs(toInt256(minor))", "abs(toInt256(0 * minor))"),
+    "lines told by their charges do not count": ("type IN ('settlement.line', 'listed')) AS listed", "type = 'settlement.line') AS listed"),
+    "what was converted is not settled": (" AND NOT is_converted), 'not_expected'", "), 'not_expected'"),
+    "a fee may be another than was stated": ("arrayConcat(unnetted, unlike)", "unnetted"),
+    "gross less fee need not be net": ("arrayConcat(unnetted, unlike)", "unlike"),
+    "fees are booked in two years": ("+ 900000000 AS fees_by", "+ days(700) AS fees_by"),
+    "fees in another currency are booked as they are": ("is_sum(booked_fees, fees, currency)", "is_sum(booked_fees, arrayMap(f -> (f.1, currency, f.3), fees), currency)"),
     "the bank has two days": ("greatest(arrived_at, paid_at) + days(1)", "greatest(arrived_at, paid_at) + days(300)"),
     "lines of a statement do not count": ("abs(listed_minor - moved_minor)", "abs(moved_minor)"),
 }  # fmt: skip
@@ -44,6 +52,13 @@ MISTAKES_OF_BILLING = {
     "a credit is told to no order": ("SELECT assumeNotNull(document.data.order_key), 1, 0", "SELECT assumeNotNull(document.data.order_key), 0, 0"),
     "a part of a month is a whole one": ("abs(p.3 * p.2 - p.1) >= p.2", "abs(p.3 * p.2 - p.1) >= p.2 * 1000000000"),
 }  # fmt: skip
+MISTAKES_OF_CASH = {
+    "cash may lie beyond what is open for a year": ("minutes(240) AS misapplied_at", "days(400) AS misapplied_at"),
+    "what was taken off again is another's still": ("strange_minor > 0 AS is_strangers", "notEmpty(strange) AS is_strangers"),
+    "a payment that came back need not be unapplied": ("applied_minor - greatest(0, received_minor)) AS standing_minor", "applied_minor - 2 * applied_minor) AS standing_minor"),
+    "a return is no payment taken back": ("arrayConcat(returned, arrayFilter", "arrayConcat([], arrayFilter"),
+    "a bank's charges pay nothing": ("arrayFilter(a -> a.data.from_kind != 'payment', applied)),", "arrayFilter(a -> a.data.from_kind = 'credit', applied)),"),
+}  # fmt: skip
 
 MISTAKES_OF_CREDITS = {
     "a credit takes nothing off its invoice": ("arrayMap(c -> (c.at, c.booked_at, assumeNotNull(c.data.total_minor)), credited)", "[]"),
@@ -63,7 +78,8 @@ MISTAKES_OF_WRITE_OFFS = {
 }  # fmt: skip
 _OF = (
     ("--money", MISTAKES_OF_MONEY), ("--ledger", MISTAKES_OF_LEDGER), ("--billed", MISTAKES_OF_BILLING),
-    ("--corrected", MISTAKES_OF_CREDITS), ("--written-off", MISTAKES_OF_WRITE_OFFS), ("--turmoil", MISTAKES),
+    ("--corrected", MISTAKES_OF_CREDITS), ("--written-off", MISTAKES_OF_WRITE_OFFS), ("--cash", MISTAKES_OF_CASH),
+    ("--turmoil", MISTAKES),
 )  # fmt: skip
 
 
@@ -84,8 +100,9 @@ def compare(*arguments: str) -> "subprocess.CompletedProcess[str]":
         ("--cases", "3000", "--billed"),
         ("--cases", "3000", "--corrected"),
         ("--cases", "3000", "--written-off"),
+        ("--cases", "3000", "--cash"),
     ],
-    ids=["business", "turmoil", "money", "ledger", "billed", "corrected", "written-off"],
+    ids=["business", "turmoil", "money", "ledger", "billed", "corrected", "written-off", "cash"],
 )
 def test_sql_over_the_records_says_the_same_of_every_case(arguments: tuple[str, ...]) -> None:
     done = compare(*arguments)

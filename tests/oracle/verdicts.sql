@@ -52,7 +52,7 @@ FROM (
                 total_minor Nullable(Int64), amount_minor Nullable(Int64), tax_minor Nullable(Int64), due_date Nullable(String),
                 direction Nullable(String), base_currency Nullable(String), base_total_minor Nullable(Int64), rate Nullable(String),
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
-                from_kind Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
+                from_kind Nullable(String), payment_id Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
                 invoice_id Nullable(String), invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
                 action Nullable(String), fingerprint Nullable(String),
@@ -102,6 +102,7 @@ SELECT
     arraySort(x -> (x.type, x.at, x.id), groupArrayIf(tuple(at, id, booked_at, type, data), type IN ('posting.recorded', 'posting.reversed'))) AS journal,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.received') AS payments,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.failed') AS failures,
+    groupArrayIf(tuple(at, booked_at, data), type = 'payment.returned') AS returned,
     groupArrayIf(tuple(at, booked_at, data, if(type = 'cash.applied', 1, -1) AS sign), type IN ('cash.applied', 'cash.unapplied')) AS applied,
     groupArrayIf(tuple(at, booked_at, data), type = 'told.credit') AS credits,
     groupArrayIf(tuple(at, booked_at, data), type = 'told.rebill') AS rebills,
@@ -329,7 +330,8 @@ FROM rates;
 CREATE TABLE money ENGINE = Memory AS
 SELECT
     *,
-    arrayFilter(f -> arrayExists(p -> p.data.document_id = f.data.document_id AND p.at <= f.at, payments), failures) AS taken_back,
+    arrayConcat(returned, arrayFilter(f -> arrayExists(p -> p.data.document_id = f.data.document_id AND p.at <= f.at, payments)
+        AND NOT arrayExists(r -> r.data.document_id = f.data.document_id, returned), failures)) AS taken_back,
     arraySort(arrayConcat(arrayMap(p -> (p.at, p.booked_at, assumeNotNull(p.data.amount_minor)), payments),
         arrayMap(f -> (f.at, f.booked_at, -assumeNotNull(f.data.amount_minor)), taken_back),
         arrayMap(t -> (t.at, t.booked_at, t.sign * assumeNotNull(t.data.amount_minor)), taken))) AS received,
@@ -482,7 +484,19 @@ SELECT
         toInt256(share(l.proration.method, l.proration.of_seconds, l.proration.period.start, l.proration.period.end)) AS below,
         toInt256(abs(assumeNotNull(l.amount_minor))) AS charged), prorated) AS parts,
     arrayFirst(p -> p.2 != 0 AND abs(p.3 * p.2 - p.1) >= p.2, parts) AS wrong_part,
+    -- applied beyond what is open, or of another customer: what was taken off again is no part of it
+    if(empty(payments), arrayFilter(a -> notEmpty(arrayFilter(x -> x != '', [a.data.customer.sold_to, a.data.customer.bill_to, a.data.customer.payer]))
+        AND NOT hasAny([a.data.customer.sold_to, a.data.customer.bill_to, a.data.customer.payer], names), applied), []) AS strange,
+    toInt64(arraySum(arrayMap(a -> a.sign * assumeNotNull(a.data.amount_minor), arrayFilter(a -> has(strange, a)
+        OR (a.sign < 0 AND isNotNull(a.data.payment_id) AND has(arrayMap(s -> s.data.payment_id, strange), a.data.payment_id)), applied)))) AS strange_minor,
+    has_document AND notEmpty(names) AND strange_minor > 0 AS is_strangers,
+    -- taken back, and still applied
+    if(empty(taken_back) OR empty(payments), 0, applied_minor - greatest(0, received_minor)) AS standing_minor,
+    arrayMax(arrayMap(f -> f.booked_at, taken_back)) + minutes(240) AS unapplied_by,
     arrayFilter(b -> b.1 != '', [
+        broken(is_strangers, 'misapplied', least(strange_minor, stated_minor)),
+        broken(standing_minor > 0 AND now >= unapplied_by, 'reversed_after_application',
+            least(standing_minor, toInt64(arraySum(arrayMap(f -> assumeNotNull(f.data.amount_minor), taken_back))))),
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
         broken(unbalanced_minor != 0, 'amount', unbalanced_minor),
         broken(relieved_wrong_minor != 0 AND now >= relieved_wrong_at, 'amount', size(relieved_wrong_minor)),
@@ -506,7 +520,7 @@ SELECT
         broken(payment IN ('late', 'missing') AND paid_minor > 0 AND NOT is_rest_given_up, 'short_payment', total_minor - settled_minor),
         broken(has_document AND excess_minor > 0 AND NOT (is_taken_back AND whole_payments < 2), if(length(payments) > 1 AND whole_payments > 1, 'duplicate_payment', 'overpayment'), excess_minor),
         broken(application = 'missing', if(applied_minor > 0, 'unapplied_cash', 'missing_application'), unapplied_minor),
-        broken(is_misapplied AND now >= misapplied_at, 'misapplied', beyond_minor),
+        broken(is_misapplied AND NOT is_strangers AND now >= misapplied_at, 'misapplied', beyond_minor),
         broken(overcredited_minor > 0, 'credit_rebill', overcredited_minor),
         broken(overcredited_minor = 0 AND uncredited_minor != 0 AND now >= uncredited_at, 'credit_rebill', size(uncredited_minor)),
         broken(subscription = 'missing', 'missing_subscription', total_minor),
@@ -527,7 +541,7 @@ SELECT
     hasAny(mapValues(hops), ['waiting', 'late', 'missing']) AS is_open,
     multiIf(
         notEmpty(broken_by), 'break',
-        is_open OR revenue_waits OR b.waits OR is_misapplied OR uncredited_minor != 0, 'pending',
+        is_open OR revenue_waits OR b.waits OR is_misapplied OR standing_minor > 0 OR uncredited_minor != 0, 'pending',
         kind = 'order', if(has_document, 'ok', 'pending'),
         -- its document, or what could have one, has not come; or the ledger has yet to follow a void
         NOT has_document AND NOT is_booked AND empty(payments) AND empty(applied) AND empty(credits), 'pending',

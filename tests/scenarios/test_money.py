@@ -81,6 +81,13 @@ RECEIPTS = (
         *told(received(**TO_ANOTHER), applied("100.00", case=RECEIPT, invoice_key=INVOICE))), "40d", "ok", controls={"misapplied": "pass"}),
     Row("applied on another customer, and the payment was not supplied", (*SOLD, applied("100.00", customer={"sold_to": "C-2"})), "2d", "break",
         "misapplied", "100.00"),
+    Row("applied on another customer, and taken off again", (*SOLD, applied("100.00", customer={"sold_to": "C-2"}, payment_id="py_9"),
+        unapplied("100.00", "1d+3h", payment_id="py_9")), "2d", "pending", controls={"misapplied": "pass"}),
+    Row("applied on another customer, and taken off in part", (*SOLD, applied("100.00", customer={"sold_to": "C-2"}),
+        unapplied("60.00", "1d+3h", customer={"sold_to": "C-2"})), "2d", "break", "misapplied", "40.00"),
+    Row("a receipt of another customer was applied, and unapplied again", (*SOLD, *told(received(customer="C-2"),
+        applied("100.00", case=RECEIPT, invoice_key=INVOICE, customer={"sold_to": "C-2"}),
+        unapplied("100.00", "1d+3h", case=RECEIPT, invoice_key=INVOICE, customer={"sold_to": "C-2"}))), "2d", "pending", controls={"misapplied": "pass"}),
     Row("row 7: credited for a rebill, the payment still on the original", (*PAID, *CREDITED), "6d", "break", "misapplied", "100.00",
         controls={"overpayment": "not_assessed"}),
     Row("credited for a rebill an hour ago", (*PAID, *CREDITED), "5d+1h", "pending", next_deadline="5d+4h"),
@@ -257,6 +264,8 @@ def of_invoice(gross: int, document: str = "txn_1", payout: str = PAYOUT) -> tup
 
 SETTLED = told(line("txn_1", "charge", 10_000, 320, payment_key=CHARGE), to=CHARGE)
 IN_EUROS = (line("txn_1", "charge", 10_000, 300, currency="EUR", rate="1.083456"), paid_out(10_510))
+# Three lines of 10.00 at 1.08346, which prints as 1.0835: 10.83 each, and not 10.84.
+EUROS_SMALL = tuple(line(f"txn_{n}", "charge", 1_000, currency="EUR", rate="1.0835") for n in range(3))
 DECLARED = '[fees.stripe]\npercent = "2.9"\nfixed_minor = {USD = 30}'
 BOOKED = posting(
     "96.80", "3d+1h", case=PAYOUT, document="je_7", document_type="payout", role="cash", rest_role="clearing"
@@ -282,6 +291,10 @@ PAYOUTS = (
     Row("charges in euros, paid out in dollars at their rate", IN_EUROS, "4d", "ok", controls={"payout": "pass"}),
     Row("charges in euros, paid out at another rate", (IN_EUROS[0], paid_out(10_600)), "4d", "break", "payout", "0.90"),
     Row("charges in euros, and nobody says at what rate", (line("txn_1", "charge", 10_000, 300, currency="EUR"), paid_out(10_510)), "4d", "pending"),
+    Row("charges in euros, told by their own cases", (*told(line("txn_1", "charge", 10_000, 300, CHARGE, currency="EUR", rate="1.083456", payout_key=PAYOUT),
+        to=PAYOUT), paid_out(10_510)), "4d", "ok", controls={"payout": "pass"}),
+    Row("converted at a rate of more decimals than it prints", (*EUROS_SMALL, paid_out(3_249)), "4d", "ok", controls={"payout": "pass"}),
+    Row("a cent less than any rate of those decimals gives", (*EUROS_SMALL, paid_out(3_248)), "4d", "break", "payout", "0.04"),
     Row("the payout failed", (*LINES, paid_out(9_412), paid_out(9_412, "4d", "payout.failed")), "5d", "ok", controls={"payout": "not_applicable"}),
     Row("the charge knows that it was settled", (CHARGED, *told(line("txn_1", "charge", 10_000, 320, payment_key=CHARGE), to=CHARGE)), "5d", "ok",
         controls={"payout": "pass"}),
@@ -327,6 +340,12 @@ PAYOUTS = (
     Row("the fee is booked with the payout", (LINES[0], paid_out(9_680), booked_payout(320)), "5d", "ok", controls={"fee": "pass"}),
     Row("the payout is booked and its fee is not", (LINES[0], paid_out(9_680), BOOKED), "5d", "break", "fee", "3.20"),
     Row("the payout was booked a minute ago", (LINES[0], paid_out(9_680), BOOKED), "3d+61m", "pending", controls={"fee": "not_assessed"}),
+    Row("fees in euros, booked in dollars at their rate", (IN_EUROS[0], paid_out(10_510), booked_payout(325)), "5d", "ok", controls={"fee": "pass"}),
+    Row("fees in euros, booked as if they were dollars", (IN_EUROS[0], paid_out(10_510), booked_payout(300)), "5d", "break", "fee", "0.25"),
+    Row("fees in euros, and nobody says at what rate", (line("txn_1", "charge", 10_000, 300, currency="EUR"), paid_out(10_510), booked_payout(325)), "5d", "pending",
+        controls={"fee": "not_assessed"}),
+    Row("some lines lie with their payments, and so do their fees", (*TOLD, line("txn_4", "fee", -100, 0), paid_out(9_312), booked_payout(338)), "5d", "ok",
+        controls={"fee": "not_applicable"}),
     Row("no declared rate, nothing booked", (LINES[0], paid_out(9_680)), "5d", "ok", controls={"fee": "not_applicable"}),
 )  # fmt: skip
 
