@@ -41,7 +41,7 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
             p50, p95, p99, most, count = client.query(
                 "SELECT quantilesExact(0.5, 0.95, 0.99)(latency)[1] AS p50, quantilesExact(0.5, 0.95, 0.99)(latency)[2],"
                 " quantilesExact(0.5, 0.95, 0.99)(latency)[3], max(latency), count() FROM (SELECT"
-                " toFloat64(visible_at) - toFloat64(parseDateTime64BestEffort(JSONExtractString(raw, 'last_event_at'), 6, 'UTC')) AS latency FROM verdict_history WHERE case_key LIKE '%:B-%')"
+                " toFloat64(visible_at) - toFloat64(last_event_at) AS latency FROM verdict_history WHERE case_key LIKE '%:B-%')"
             ).first_row
         finally:
             worker.terminate()

@@ -132,8 +132,8 @@ _SEARCHED = """(
     OR positionCaseInsensitiveUTF8(customer, {search:String}) > 0
     OR case_key IN (
         SELECT case_key FROM facts
-        WHERE {search:String} != '' AND case_key IN (SELECT case_key FROM open_cases)
-        AND (subject = {search:String} OR fact_id = {search:String} OR position(raw, concat('"', {search:String}, '"')) > 0)
+        WHERE {search:String} != '' AND case_key IN (SELECT case_key FROM open_cases WHERE NOT is_deleted)
+        AND position(raw, concat('"', {search:String}, '"')) > 0
     )
 )"""
 _CHOSEN = f"""
@@ -144,7 +144,7 @@ AND (empty({{severities:Array(String)}}) OR has({{severities:Array(String)}}, se
 AND (empty({{currencies:Array(String)}}) OR has({{currencies:Array(String)}}, currency))
 AND (empty({{hops:Array(String)}}) OR case_key IN (
     SELECT case_key FROM hops
-    WHERE case_key IN (SELECT case_key FROM open_cases)
+    WHERE case_key IN (SELECT case_key FROM open_cases WHERE NOT is_deleted)
     AND has({{hops:Array(String)}}, name) AND state IN ('late', 'missing')
 ))
 AND ({{older_than_s:UInt32}} = 0 OR first_event_at <= now64(6, 'UTC') - toIntervalSecond({{older_than_s:UInt32}}))
@@ -193,7 +193,7 @@ WHERE outcome != 'break' AND (
     case_key = {search:String}
     OR positionCaseInsensitiveUTF8(document, {search:String}) > 0
     OR positionCaseInsensitiveUTF8(customer, {search:String}) > 0
-    OR case_key IN (SELECT case_key FROM facts WHERE subject = {search:String} OR fact_id = {search:String})
+    OR case_key IN (SELECT case_key FROM facts WHERE has(identifiers, {search:String}))
 )
 ORDER BY document = {search:String} DESC, last_event_at DESC, case_key
 LIMIT {most:UInt32}
@@ -334,8 +334,7 @@ FROM
     UNION ALL
     SELECT 'event', dateDiff('millisecond', event_at, first_visible_at) / 1000
     FROM (
-        SELECT case_key, parseDateTime64BestEffortOrNull(JSONExtractString(raw, 'last_event_at'), 6, 'UTC') AS event_at,
-            min(visible_at) AS first_visible_at
+        SELECT case_key, last_event_at AS event_at, min(visible_at) AS first_visible_at
         FROM verdict_history WHERE visible_at >= now64(3, 'UTC') - window GROUP BY case_key, event_at)
     WHERE event_at >= now64(6, 'UTC') - window
 )

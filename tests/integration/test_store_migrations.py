@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sinks.client import Client
-from sinks.migrate import FOLDER, MigrationError, migrate, pending
+from sinks.client import Client, Store
+from sinks.migrate import FOLDER, MigrationError, migrate, pending, read, statements
+from sinks.rows import FactBatch
 from tests.fixtures_store import StoreProcess
+from tests.integration.test_store import case_key, fact, verdict, verdict_row
 
 NAMES = [
     "0001_facts",
@@ -20,6 +22,7 @@ NAMES = [
     "0007_shadow",
     "0008_tie_outs",
     "0009_matches",
+    "0010_storage",
 ]
 
 
@@ -107,3 +110,55 @@ def test_a_migration_that_failed_half_way_goes_through_the_next_time(client: Cli
     script.write_text(first + "CREATE TABLE IF NOT EXISTS b (x UInt8) ENGINE = MergeTree ORDER BY x;\n")
     assert migrate(client, None, folder) == ["up 0001_two"]
     assert tables(client) == {"schema_migrations", "a", "b"}
+
+
+HELD = (
+    "SELECT case_key, fact_id, type, source, subject, time, entity, currency, amount_minor, raw FROM facts ORDER BY offset",
+    "SELECT case_key, revision, first_seen, judged_at, outcome, digest, facts, first_event_at, last_event_at, visible_at, raw, controls FROM verdicts FINAL ORDER BY case_key",
+    "SELECT case_key, epoch, seq, outcome, exposure_minor, break_classes, policy, progress, visible_at FROM verdict_history FINAL ORDER BY ALL",
+    "SELECT case_key, class, reason, evidence, first_event_at FROM breaks ORDER BY ALL",
+    "SELECT case_key, name, state, latency_s, target_s FROM hops ORDER BY ALL",
+)
+
+
+def held(client: Client) -> list[list[tuple[object, ...]]]:
+    return [[tuple(row) for row in client.query(query).result_rows] for query in HELD]
+
+
+def fill(client: Client, first: int, seq: int) -> None:
+    """Of three cases a fact and a verdict each; of the first another verdict."""
+    store = Store(client)
+    numbers = range(first, first + 3)
+    store.write_facts([FactBatch("invoices", 1, list(numbers), [fact(number) for number in numbers])])
+    store.write_verdicts([verdict_row(number, verdict(number), seq=seq + number) for number in numbers])
+    store.write_verdicts([verdict_row(first, verdict(first, "ok", ()), seq=seq + first + 10)])
+
+
+def test_a_store_that_is_full_holds_the_same_in_the_new_layout_and_in_the_old_one_again(client: Client) -> None:
+    migrate(client, "9")
+    fill(client, 1, 0)
+    before = held(client)
+    assert [len(found) for found in before] == [3, 3, 4, 2, 3]
+    migrate(client)
+    assert held(client) == before
+    breaks = client.query("SELECT seq, breaks FROM verdict_history FINAL ORDER BY seq").result_rows
+    assert ["missing_posting" in text for _, text in breaks] == [True, True, True, False]
+    assert client.query("SELECT case_key FROM facts WHERE has(identifiers, 'INV-2')").result_rows == [(case_key(2),)]
+    fill(client, 11, 100)
+    both = held(client)
+    assert [len(found) for found in both] == [6, 6, 8, 4, 6]
+    migrate(client, "9")
+    assert held(client) == both
+
+
+def test_a_new_layout_that_was_cut_off_at_any_step_is_made_the_next_time(client: Client) -> None:
+    migrate(client, "9")
+    fill(client, 1, 0)
+    before = held(client)
+    steps = statements(next(item.up for item in read() if item.name == "0010_storage"))
+    for done in range(1, len(steps) + 1):
+        for statement in steps[:done]:
+            client.command(statement)
+    migrate(client)
+    assert held(client) == before
+    assert "verdicts_next" not in tables(client)
