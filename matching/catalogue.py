@@ -30,7 +30,7 @@ WHAT_TO_DO: dict[BreakClass, str] = {
     "tax": "Correct the tax line before the period is declared; where the code is wrong, correct it at its source.",
     "currency": "Reverse the posting and book it in the document's currency.",
     "fx": "Check the rate, and book the difference as a gain or a loss.",
-    "customer": "Move it to the right customer, or link the two ids.",
+    "customer": "Move it to the right customer, or link the two ids (in the customer's own case, where policy has `crosswalk`).",
     "entity": "Book it in the company that it belongs to.",
     "account": "Move the line to an account that policy allows for it, or allow it in policy.",
     "duplicate_invoice": "Void the document that is too many.",

@@ -393,6 +393,19 @@ def test_cases_that_await_a_source_come_in_the_order_of_what_they_await(store: S
     assert store.awaiting(2, "erp", 9) == store.awaiting(1, "billing", 9) == []
 
 
+def test_items_that_money_may_pay_are_open_or_recent_invoices_and_payouts(store: Store) -> None:
+    payout, receipt = "payout:acme-us:stripe:po_1", "receipt:acme-us:bank:py_1"
+    store.write_verdicts([
+        verdict_row(1, verdict(1), seq=1), verdict_row(2, verdict(2, "ok", ()), seq=2),
+        verdict_row(3, verdict(3, correlation_id=payout, kind="payout"), seq=3),
+        verdict_row(4, verdict(4, correlation_id=receipt, kind="receipt"), seq=4),
+        verdict_row(5, verdict(5, entity="acme-de"), seq=5),
+    ])  # fmt: skip
+    since = datetime(2026, 3, 4, tzinfo=UTC)
+    assert set(store.open_items("acme-us", since)) == {case_key(1), case_key(2), payout}
+    assert set(store.open_items("acme-us", since + timedelta(days=1))) == {case_key(1), payout}
+
+
 def test_open_cases_of_another_policy_are_found(store: Store) -> None:
     store.write_verdicts([
         verdict_row(1, verdict(1, policy="new"), seq=1),
