@@ -54,7 +54,8 @@ def pin(pid: int, core: int) -> None:
     """All threads of a process onto one core; on a machine of one core nothing is pinned."""
     if (os.cpu_count() or 1) > 1:
         for thread in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(thread), {core})
+            with suppress(ProcessLookupError):  # it has ended since
+                os.sched_setaffinity(int(thread), {core})
 
 
 def cpu_s(pid: int) -> float:

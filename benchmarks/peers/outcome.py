@@ -13,17 +13,19 @@ class WrongEndState(AssertionError):
     """Some case did not end as the generator made it."""
 
 
-def differences(found: Mapping[str, State], truth: Mapping[str, State]) -> list[str]:
-    """A line for each case that is missing, made up, or not as it must be."""
-    return [
+def check(found: Mapping[str, State], truth: Mapping[str, State]) -> None:
+    """Raises WrongEndState with the first few cases that are missing, made up, or not as they must be."""
+    if wrong := complaint(found, truth):
+        raise WrongEndState(wrong)
+
+
+def complaint(found: Mapping[str, State], truth: Mapping[str, State]) -> str:
+    """What is wrong; empty where nothing is."""
+    wrong = [
         f"{key}: {found.get(key, 'no result')}, and must be {truth.get(key, 'nothing: there is no such case')}"
         for key in sorted(found.keys() | truth.keys())
         if found.get(key) != truth.get(key)
     ]
-
-
-def check(found: Mapping[str, State], truth: Mapping[str, State]) -> None:
-    """Raises WrongEndState, with the first few differences."""
-    wrong = differences(found, truth)
-    if wrong:
-        raise WrongEndState(f"{len(wrong):,} of {len(truth):,} cases are wrong, as {'; '.join(wrong[:SHOWN])}")
+    if not wrong:
+        return ""
+    return f"{len(wrong):,} of {len(truth):,} cases are wrong, as {'; '.join(wrong[:SHOWN])}"

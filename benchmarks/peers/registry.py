@@ -20,6 +20,10 @@ def _program(name: str) -> list[str]:
     return [python(name), "-m", f"benchmarks.peers.{name}"]
 
 
+def _pyflink() -> list[str]:
+    return [*_program("pyflink_join"), str(jars("pyflink/pom.xml") / "jars")]
+
+
 def _kafka_streams() -> list[str]:
     folder = jars("kafka_streams/pom.xml")
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -32,4 +36,5 @@ PEERS = {
     "quix-streams": Peer("Quix Streams", lambda: _program("quix_streams")),
     "bytewax": Peer("Bytewax", lambda: _program("bytewax_flow")),
     "pathway": Peer("Pathway", lambda: _program("pathway_table"), from_start=True),
+    "pyflink": Peer("PyFlink", _pyflink),
 }

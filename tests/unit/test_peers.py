@@ -1,6 +1,6 @@
 """The check of a benchmark's end state takes what the generator made, and refuses everything else.
 
-The end state here is what the Python peers' own judge makes of the generator's records, in the order they are produced.
+A peer that cannot be installed is a row with its reason. The end state here is what the Python peers' own judge makes of the generator's records, in the order they are produced.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from benchmarks import load
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers.installed import NotInstalled
 from benchmarks.peers.outcome import State, WrongEndState, check
+from benchmarks.peers.registry import PEERS, Peer
 from benchmarks.peers.three_way import add, result
 
 CASES = 1_000
@@ -85,3 +88,24 @@ def test_a_program_that_drops_one_record_is_refused(topic: str) -> None:
     ends = end_state([each for each in RECORDS if (each.key, each.topic) != (key, topic)])
     with pytest.raises(WrongEndState, match="^1 of 1,000 cases are wrong.*pending"):
         check(ends, TRUTH)
+
+
+def test_a_peer_that_cannot_be_installed_says_why_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> list[str]:
+        raise NotInstalled("no such version")
+
+    monkeypatch.setitem(PEERS, "bytewax", Peer("Bytewax", refused))
+    row = peers._row("bytewax", CASES)
+    assert row.figures == {}
+    assert "| Bytewax | cannot be installed: no such version |" in peers._table({"bytewax": row})
+
+
+def test_ratios_are_to_what_ran() -> None:
+    rows = {
+        "tieout": peers.Row("tieout", {"events_per_s": 20_000}),
+        "quix-streams": peers.Row("Quix Streams", {"events_per_s": 15_000}),
+        "pyflink": peers.Row("PyFlink", {}, "failed: all of it"),
+    }
+    peers._compare(rows)
+    assert rows["quix-streams"].figures == {"events_per_s": 15_000, "to_tieout": 0.75}
+    assert rows["pyflink"].figures == {}
