@@ -29,9 +29,17 @@ class Cluster(NamedTuple):
     def client(self) -> Client:
         return self.store.client()
 
+    def worker(self, *options: str, name: str = "worker", pinned: bool = True) -> "subprocess.Popen[bytes]":
+        """A worker, started; it writes into `log(name)`."""
+        command = [sys.executable, "-m", "tieout", "worker", "--bootstrap", self.kafka.bootstrap, "--store", self.store.url, "--metrics-port", "0"]  # fmt: skip
+        return start([*command, *options], self.log(name), pinned=pinned)
+
+    def log(self, name: str = "worker") -> Path:
+        return self.folder / f"{name}.log"
+
 
 @contextmanager
-def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
+def cluster(partitions: int = 8, *, pinned: bool = True, sources: Sequence[str] = tuple(SOURCES)) -> Iterator[Cluster]:
     """Broker and store, migrated and with topics; `pinned` to the second core where there is one, and we with them."""
     ours = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="tieout-bench-") as name:
@@ -42,7 +50,7 @@ def cluster(partitions: int = 8, *, pinned: bool = True) -> Iterator[Cluster]:
             for pid in (kafka.pid, store.pid, os.getpid()) if pinned else ():
                 pin(pid, REST_CORE)
             migrate(store.client())
-            topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=tuple(SOURCES))
+            topics.create(kafka.bootstrap, partitions=partitions, replication=1, sources=tuple(sources))
             yield Cluster(folder, kafka, store)
         finally:
             store.kill()

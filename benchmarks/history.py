@@ -7,12 +7,11 @@ owners. `records_per_cpu_s` is what one core does where nobody shares it. The en
 every fact in a verdict, every wrong amount a break, and the rebuild the same bytes.
 """
 
-import sys
 import time
 from typing import Any
 
 from benchmarks import load
-from benchmarks.cluster import Ran, cluster, ran, start, wait_for
+from benchmarks.cluster import Ran, cluster, ran, wait_for
 from benchmarks.report import publish, settings
 
 PARTITIONS = 8
@@ -35,7 +34,7 @@ def measure(cases: int) -> list[dict[str, Any]]:
         client = found.client()
         assert client.query("SELECT count() FROM facts").first_row[0] == expected.events
         began_s = time.monotonic()
-        worker = start([sys.executable, "-m", "tieout", "worker", *address, "--metrics-port", "0"], found.folder / "worker.log")  # fmt: skip
+        worker = found.worker()
         try:
             distinct = expected.events - cases // 1_000 * 5
             judged = "SELECT sum(facts) FROM verdicts FINAL"

@@ -33,13 +33,14 @@ _PACKAGES = (
 )
 
 
-def settings(doc: str, **numbers: int) -> argparse.Namespace:
-    """The command line of a benchmark: its rules' first line, and a flag for each number."""
+def settings(doc: str, **numbers: int | tuple[int, ...]) -> argparse.Namespace:
+    """The command line of a benchmark: its rules' first line, and a flag for each number, or for several."""
     parser = argparse.ArgumentParser(
         description=doc.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     for name, number in numbers.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=number, help=" ")
+        several = "+" if isinstance(number, tuple) else None
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, nargs=several, default=number, help=" ")
     return parser.parse_args()
 
 

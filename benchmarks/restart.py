@@ -8,14 +8,13 @@ Reported: seconds from the start of the process to its partitions and to its fir
 had loaded and at its peak. The end state is checked: every record a fact of its case beside the old one, no case new.
 """
 
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks import load
-from benchmarks.cluster import cluster, peak_mb, start, wait_for
+from benchmarks.cluster import cluster, peak_mb, wait_for
 from benchmarks.report import publish, settings
 from canonical.structs import decode
 from matching.case import Case
@@ -38,16 +37,12 @@ def main() -> None:
 
 def measure(cases: int, events: int, cached: int) -> dict[str, Any]:
     with cluster(PARTITIONS, pinned=False) as found:
-        _fill(Store(found.client()), cases)
+        fill(Store(found.client()), cases, PARTITIONS)
         load.produce(found.kafka.bootstrap, _postings(cases, events))
-        log = found.folder / "worker.log"
-        command = [
-            sys.executable, "-m", "tieout", "worker", "--bootstrap", found.kafka.bootstrap, "--store", found.store.url,
-            "--metrics-port", "0", "--cached-cases", str(cached),
-        ]  # fmt: skip
+        log = found.log()
         client = found.client()
         started = time.monotonic()
-        worker = start(command, log, pinned=False)
+        worker = found.worker("--cached-cases", str(cached), pinned=False)
         try:
             wait_for(lambda: "own partitions" in log.read_text(), "an assignment", PATIENCE_S)
             assigned_s = time.monotonic() - started
@@ -78,7 +73,7 @@ def _name(raw: bytes) -> bytes:
     return decode(raw).correlationid.rpartition(":")[2].encode()
 
 
-def _fill(store: Store, cases: int) -> None:
+def fill(store: Store, cases: int, partitions: int) -> None:
     """One invoice a case, due in a month, and its verdict."""
     raw = _invoice()
     name, now = _name(raw), datetime.now(UTC)
@@ -90,12 +85,12 @@ def _fill(store: Store, cases: int) -> None:
     prefix = event.correlationid.encode()[: -len(name)]
     for first in range(0, cases, CHUNK):
         chunk = numbered[first : first + CHUNK]
-        homes = [partition_of(prefix + each, PARTITIONS) for each in chunk]
+        homes = [partition_of(prefix + each, partitions) for each in chunk]
         store.write_verdicts([
             VerdictRow(home, 0, first + place + 1, now, now, 1, True, "{}", verdict.replace(name, each), controls)
             for place, (home, each) in enumerate(zip(homes, chunk, strict=True))
         ])  # fmt: skip
-        for number in range(PARTITIONS):
+        for number in range(partitions):
             mine = [each for home, each in zip(homes, chunk, strict=True) if home == number]
             offsets = range(10**9 + first, 10**9 + first + len(mine))
             store.write_facts([FactBatch("invoices", number, offsets, [raw.replace(name, each) for each in mine])])

@@ -192,6 +192,9 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
+_WRAPPERS_SAY = (b'"list"', b'"search_result"', b'"resources"', b"\\u")  # or letters that are written as numbers
+
+
 class _Wrapper(msgspec.Struct):
     object: str | None = None
     data: list[msgspec.Raw] | None = None
@@ -217,6 +220,8 @@ def _stripe_parts(body: bytes) -> list[bytes]:
     """As `_parts`, and the documents inside Stripe's two wrappers."""
     if body.startswith(b"["):
         return [inner for part in _parts(body) for inner in ([part] if part == body else _stripe_parts(part))]
+    if not any(word in body for word in _WRAPPERS_SAY):
+        return [body]
     try:
         wrapper = _wrappers.decode(body)
     except (ValueError, RecursionError):
