@@ -5,8 +5,13 @@ COPY requirements-setup.lock requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements-setup.lock \
     && python -m venv --without-pip /venv \
     && uv pip sync --no-cache --python /venv/bin/python --require-hashes requirements.lock
+# What compiles the hot path (setup.py): mypyc, of the locked tools, and a C compiler.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+COPY requirements-dev.lock ./
+RUN python -m venv /tools && uv pip sync --no-cache --python /tools/bin/python --require-hashes requirements-dev.lock
 COPY . .
-RUN uv pip install --no-cache --python /venv/bin/python --no-deps --build-constraints requirements-setup.lock .
+RUN TIEOUT_COMPILED=1 PATH=/tools/bin:$PATH /tools/bin/python -m pip wheel --no-deps --no-build-isolation -w /wheels . \
+    && uv pip install --no-cache --python /venv/bin/python --no-deps /wheels/*.whl
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tests.fixtures_kafka import Kafka, start_kafka
 from tests.fixtures_store import StoreProcess
 
 APP_CORE, REST_CORE = 0, 1
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Cluster(NamedTuple):
@@ -85,11 +87,19 @@ def peak_mb(pid: int) -> float:
     return kilobytes / 1024
 
 
+@cache
+def environment() -> dict[str, str]:
+    """In which tieout runs compiled, as in production, from the source as it is."""
+    subprocess.run([ROOT / "scripts" / "compiled.sh"], check=True)
+    paths = os.pathsep.join((str(ROOT / ".tieout" / "compiled"), str(ROOT)))
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": paths}
+
+
 def start(command: Sequence[str], log: Path, *, pinned: bool = True) -> "subprocess.Popen[bytes]":
-    """`pinned` to the first core, with all threads and children that it will have, where there are two cores."""
+    """Ours run compiled, as in production. `pinned` to the first core, with all threads and children, where there are two cores."""
     only = ["taskset", "--cpu-list", str(APP_CORE)] if pinned and (os.cpu_count() or 1) > 1 else []
     with log.open("ab") as output:
-        return subprocess.Popen([*only, *command], stdout=output, stderr=output, env={**os.environ, "PYTHONPATH": "."})
+        return subprocess.Popen([*only, *command], stdout=output, stderr=output, env=environment())
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

@@ -36,7 +36,7 @@ class Part(NamedTuple):
     currency: str | None
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(NamedTuple):
     """`fact` is what it follows from: its number, customer, dates and period are the effect's."""
 
     target: str
@@ -90,7 +90,7 @@ def _name_others(told: dict[tuple[str, str, str], Effect], home: str, fact: Any,
         _name(told, home, Part(key, "alias", 1, None), fact)
         if key != home:
             identity = (key, "alias", fact.data.document_id)
-            told[identity] = msgspec.structs.replace(told[identity], amount_minor=1)
+            told[identity] = told[identity]._replace(amount_minor=1)
 
 
 def _name_chosen(told: dict[tuple[str, str, str], Effect], home: str, chosen: list[Any], facts: Sequence[Any]) -> Mapping[str, Any]:  # fmt: skip

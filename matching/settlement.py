@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from matching.case import ALLOCATION
 from matching.documents import moment, voided
 
@@ -25,14 +23,15 @@ if TYPE_CHECKING:
     from matching.view import View
 
 
-class Movement(msgspec.Struct, frozen=True, order=True, gc=False):
-    """`at` is when it happened, `booked_at` when a system recorded it."""
+class Movement(NamedTuple):
+    """In order of time. `at` is when it happened, `booked_at` when a system recorded it."""
 
     at: datetime
     booked_at: datetime
     amount_minor: int
 
 
+NOTHING: Sequence[Any] = ()
 DISPUTES_WITHOUT_MONEY = frozenset(("inquiry", "invoice"))  # a question to the merchant, a customer who disputes a bill
 _BACK = frozenset(("payment.failed", "payment.returned", "refund.issued", "refund.failed"))
 _APPLICATIONS = (("cash.applied", 1), ("cash.unapplied", -1))
@@ -59,7 +58,7 @@ class Settlement:
     applications: list[Any]  # events that apply or reduce, the evidence of both
 
     def __init__(self, view: "View | None" = None) -> None:
-        self.payments = self.foreign = self.taken_back = self.refunds = self.lost = ()
+        self.payments = self.foreign = self.taken_back = self.refunds = self.lost = NOTHING
         self.applications = []
         self._is_told_payments = False  # a receipt's case told of them, if only that they were taken back
         self._received: list[Movement] = []
@@ -243,7 +242,9 @@ def held_by_processor(view: "View") -> Held:
     back = [event for event in settlement.taken_back if event.data.document_id in of]
     back += [dispute for dispute in settlement.lost if dispute.data.payment_id in of]
     kept_minor = _amounts(payments) - _amounts(back)
-    refunds = [refund for refund in settlement.refunds if refund.data.payment_id in (None, *of)]
+    refunds = [
+        refund for refund in settlement.refunds if refund.data.payment_id is None or refund.data.payment_id in of
+    ]
     return Held(payments, kept_minor - _amounts(refunds), kept_minor, bool(expected))
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what `make test` needs beside Python: a JRE of 17 or newer, Maven, Chromium, promtool and amtool.
+# Brings what `make test` needs beside Python: a JRE of 17 or newer, Maven, Chromium, a C compiler with Python's headers, promtool
+# and amtool.
 #
 # - What is there is left alone. What is missing is installed with apt-get, as root or with a sudo that asks nothing;
 #   otherwise it says what to install, and stops.
@@ -20,11 +21,15 @@ have_java() {
     [ "${major:-0}" -ge 17 ]
 }
 
+have_headers() { "${PYTHON:-python3}" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'; }
+
 install=()
 unpack=()
 have_java || install+=(openjdk-17-jre-headless)
 have mvn || install+=(maven)
 have chromium || install+=(chromium)
+have cc || install+=(gcc libc6-dev)
+have_headers || install+=(python3-dev)
 have promtool || unpack+=(prometheus)
 have amtool || unpack+=(prometheus-alertmanager)
 [ $((${#install[@]} + ${#unpack[@]})) -gt 0 ] || exit 0
@@ -37,6 +42,8 @@ stop_and_tell() {
             openjdk-17-jre-headless) echo "  a Java runtime, 17 or newer ('java')    Debian: $package" ;;
             maven) echo "  Apache Maven ('mvn')                    Debian: $package" ;;
             chromium) echo "  Chromium ('chromium')                   Debian: $package" ;;
+            gcc) echo "  a C compiler ('cc')                     Debian: $package" ;;
+            python3-dev) echo "  Python's headers ('Python.h')           Debian: $package" ;;
             prometheus) echo "  Prometheus' promtool                    Debian: $package" ;;
             prometheus-alertmanager) echo "  Alertmanager's amtool                   Debian: $package" ;;
             esac

@@ -16,6 +16,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import md5
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -446,6 +447,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+@lru_cache(maxsize=20_000)  # a new key is looked for, and soon after kept
 def key_hash(case_key: str) -> int:
     """ClickHouse's halfMD5."""
     return int.from_bytes(md5(case_key.encode(), usedforsecurity=False).digest()[:8], "big")

@@ -179,7 +179,7 @@ class Partition:
         excess = len(self.cases) - allowed
         if excess <= 0:
             return 0
-        victims = []
+        victims: list[str] = []
         for key, entry in self.cases.items():
             if len(victims) == excess:
                 break

@@ -200,15 +200,18 @@ def judged(verdicts: Iterable[Verdict], now: datetime | None = None) -> None:
     """Verdicts that differ from the ones before them, judged at `now` (the clock where it is not given)."""
     recent = (now or datetime.now(UTC)) - HISTORY_AFTER
     outcomes: Tally[str] = Tally()
+    results: Tally[tuple[str, str, str]] = Tally()
     for verdict in verdicts:
         outcomes[verdict.outcome] += 1
-        _hops(verdict, recent)
+        _hops(verdict, recent, results)
     for outcome, count in outcomes.items():
         _of["tieout_verdicts_total"].labels(outcome).inc(count)
+    for labels, count in results.items():
+        _counter("tieout_hop_results_total", *labels).inc(count)
 
 
-def _hops(verdict: Verdict, recent: datetime) -> None:
-    """Counts what has newly become of the hops of a case."""
+def _hops(verdict: Verdict, recent: datetime, results: "Tally[tuple[str, str, str]]") -> None:
+    """Counts what has newly become of the hops of a case, by (hop, entity, result)."""
     states = tuple(f"{hop.name}:{hop.state}" for hop in verdict.hops)
     before = _states_of.pop(verdict.correlation_id, ())
     _states_of[verdict.correlation_id] = _same_states.setdefault(states, states)
@@ -219,13 +222,13 @@ def _hops(verdict: Verdict, recent: datetime) -> None:
             moment = hop.ended_at or hop.due_at
             if moment is None or moment >= recent:
                 was_late = f"{hop.name}:late" in before or f"{hop.name}:missing" in before
-                _hop(bounded("entity", verdict.entity), hop, was_late)
+                _hop(bounded("entity", verdict.entity), hop, was_late, results)
 
 
-def _hop(entity: str, hop: Hop, was_late: bool) -> None:
-    _counter("tieout_hop_results_total", hop.name, entity, hop.state).inc()
+def _hop(entity: str, hop: Hop, was_late: bool, results: "Tally[tuple[str, str, str]]") -> None:
+    results[hop.name, entity, hop.state] += 1
     if hop.state in {"met_late", "missing"} and not was_late:
-        _counter("tieout_hop_results_total", hop.name, entity, "late").inc()
+        results[hop.name, entity, "late"] += 1
     if hop.latency_s is not None and hop.state in {"met", "met_late"}:
         _counter("tieout_hop_latency_seconds", hop.name, entity).observe(hop.latency_s)
 
