@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
@@ -291,6 +292,43 @@ def close_sign(
     else:
         _send_decision(encode(event), bootstrap)
     _say(f"signed {done.made.basis.period.name} of {entity}, ledger {done.made.basis.ledger}: {done.made.state}")
+
+
+@close_app.command(name="refresh")
+def close_refresh(
+    months: Annotated[int, typer.Option(help="So many of the last, with the one that runs.", min=1)] = 2,
+    every_s: Annotated[
+        float | None, typer.Option("--every", metavar="SECONDS", help="Again and again, until SIGTERM.", min=1)
+    ] = None,
+    store: StoreUrl = DEFAULT_STORE,
+    policy: PolicyFile = None,
+) -> None:
+    """Tie out the last months of every entity and ledger, and keep them for the dashboard.
+
+    As `tie-out --save` does for one; what is signed stays signed.
+
+    Example: tieout close refresh --months 3
+    """
+    from matching.tieout.basis import months_until
+    from sinks.client import StoreUnavailable
+    from sinks.tieouts import TieOutStore
+    from streams.doctor import Unreachable, reach
+    from streams.tie_outs import store_row, tie_out_all
+
+    rules = _policy(policy)
+    with _mistakes(Unreachable, StoreUnavailable):
+        kept = TieOutStore(_migrated(reach(store)))
+        while True:
+            now = datetime.now(UTC)
+            made = tie_out_all(kept, months_until(now.date(), months), rules)
+            for done in made:
+                kept.write_tie_out(store_row(done, now))
+            states = Counter(done.made.state.replace("_", " ") for done in made)
+            told = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no postings yet"
+            _say(f"tied out {len(made)} periods: {told}")
+            if every_s is None:
+                return
+            time.sleep(every_s)
 
 
 @app.command(name="parallel-run")

@@ -21,6 +21,11 @@ class TieOutRow(NamedTuple):
 class TieOutStore(ReplayStore):
     """One is used by one thread at a time."""
 
+    def entities(self) -> list[str]:
+        """Those that have postings."""
+        query = "SELECT DISTINCT entity FROM facts WHERE type = 'posting.recorded' ORDER BY entity"
+        return [entity for (entity,) in self._scan(query)]
+
     def ledgers(self, entity: str) -> dict[tuple[str, str], int]:
         """Postings of the entity by (ledger, base currency)."""
         query = (

@@ -1,7 +1,7 @@
 """The demo: everything on this machine, started together, watched, and stopped together.
 
-broker (in memory) and store (on disk, kept) → worker → generator of a living company → dashboard. Each is this program's
-own command in a process of its own; their logs are in `<folder>/logs`. Nothing is started where a port is taken.
+broker (in memory) and store (on disk, kept) → worker → generator of a living company → dashboard, and tie-outs of its months.
+Each is this program's own command in a process of its own; their logs are in `<folder>/logs`. Nothing is started where a port is taken.
 """
 
 import sys
@@ -16,6 +16,7 @@ from streams.supervisor import Supervisor, port_holder
 HOST = "127.0.0.1"
 BROKER_LIMIT_S, STORE_LIMIT_S, PAGES_LIMIT_S, VERDICTS_LIMIT_S = 20.0, 30.0, 60.0, 60.0
 ANSWER_TIMEOUT_S = 2.0
+CLOSE_EVERY_S = 60
 
 
 class PortTaken(Exception):
@@ -62,6 +63,7 @@ def run(plan: Plan, command: Sequence[str], say: Callable[[str], None]) -> None:
         processes.start("dashboard", [*command, "dashboard", "--port", str(plan.port)], where)
         processes.wait_for("the first verdicts", lambda: _verdicts(plan.store_url), VERDICTS_LIMIT_S)
         processes.wait_for("the dashboard", lambda: _get(f"{plan.url}/_stcore/health"), PAGES_LIMIT_S)
+        processes.start("close", [*command, "close", "refresh", "--every", str(CLOSE_EVERY_S)], where)
         say(f"tieout is live at {plan.url} (Ctrl-C stops everything; logs in {processes.logs})")
         processes.watch(plan.for_s)
 

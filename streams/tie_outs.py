@@ -6,7 +6,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +20,7 @@ from canonical.events import EARLIEST, Event
 from canonical.structs import RecordError, admit, decode
 from matching.parallel import Found, Outcome, Parallel, Scope
 from matching.policy import Policy
-from matching.tieout.basis import Basis
+from matching.tieout.basis import Basis, Span
 from matching.tieout.bridge import Bridge, Line, TieOut
 from matching.tieout.close import knowledge, restated, signed
 from matching.tieout.report import as_record
@@ -107,17 +107,48 @@ def _ledgers(postings: Mapping[tuple[str, str], int]) -> dict[str, str]:
 
 def tie_out(facts: Facts, basis: Basis, policy: Policy) -> Done:
     """Ties out one period. Raises CannotTieOut."""
+    begun = _begin(facts, basis, policy)
+    for key, found in facts.cases:
+        begun.bridge.add(key, found)
+    return begun.done()
+
+
+def tie_out_all(store: TieOutStore, periods: Sequence[Span], policy: Policy) -> list[Done]:
+    """Ties out these periods of every ledger that an entity has postings of, reading the cases once."""
+    begun = [
+        _begin(facts, Basis(entity, ledger, period), policy)
+        for entity in store.entities()
+        for facts in [from_store(store, entity)]
+        for ledger in facts.ledgers
+        for period in periods
+    ]
+    for key, raws in store.cases():
+        found = [decode(raw) for raw in raws]
+        for each in begun:
+            each.bridge.add(key, found)
+    return [each.done() for each in begun]
+
+
+class _Begun(NamedTuple):
+    """A tie-out whose cases are still to come."""
+
+    bridge: Bridge
+    close: Any | None
+    missing: tuple[str, ...]
+
+    def done(self) -> Done:
+        made = self.bridge.result(self.missing)
+        return Done(made, self.close, restated(made, self.close) if self.close is not None else [])
+
+
+def _begin(facts: Facts, basis: Basis, policy: Policy) -> _Begun:
     ledger = _ledger(facts, basis)
     basis = basis._replace(ledger=ledger)
     close = signed(basis, (event for event in facts.kept if event.type == "close.signed"))
     if close is not None:
         basis = basis._replace(signed_at=knowledge(close))
     reports = [event for event in facts.kept if event.type == "balance.reported"]
-    bridge = Bridge(basis, facts.ledgers[ledger], policy, reports)
-    for key, found in facts.cases:
-        bridge.add(key, found)
-    made = bridge.result(facts.missing)
-    return Done(made, close, restated(made, close) if close is not None else [])
+    return _Begun(Bridge(basis, facts.ledgers[ledger], policy, reports), close, facts.missing)
 
 
 def _ledger(facts: Facts, basis: Basis) -> str:

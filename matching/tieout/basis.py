@@ -63,3 +63,9 @@ def period_of(text: str) -> Span:
     if span.end < span.start:
         raise PeriodError(f"period {text} ends before it starts")
     return span
+
+
+def months_until(day: date, count: int) -> list[Span]:
+    """The last `count` months, the earliest first, up to the one of this day."""
+    last = day.year * 12 + day.month - 1
+    return [period_of(f"{month // 12:04}-{month % 12 + 1:02}") for month in range(last - count + 1, last + 1)]

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 ROOT = Path(__file__).parents[2]
 UP_LIMIT_S, DOWN_LIMIT_S = 90.0, 60.0
-PARTS = ("broker", "dashboard", "generator", "store", "worker")
+PARTS = ("broker", "close", "dashboard", "generator", "store", "worker")
 
 
 class Demo:
@@ -97,6 +97,7 @@ def test_the_demo_shows_verdicts_then_ctrl_c_stops_all_of_it_and_the_next_start_
         lambda: int(demo.query("SELECT count() FROM tieout.open_cases FINAL WHERE outcome = 'break'")) > 5, 60
     )
     assert demo.until(lambda: int(demo.query("SELECT count() FROM tieout.dead_letters FINAL")) > 0, 60)
+    assert demo.until(lambda: int(demo.query("SELECT sum(lines) FROM tieout.tie_out_balances")) > 10, 150)
     first = set(demo.query("SELECT case_key FROM tieout.verdicts FINAL").splitlines())
 
     assert demo.end() == 0

@@ -1,6 +1,6 @@
 """Tie-out over the store: the same as over files, kept for the dashboard, and signed through the stream's own door."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,13 @@ import pytest
 
 from canonical import records
 from matching.policy import load
-from matching.tieout.basis import Basis, period_of
+from matching.tieout.basis import Basis, months_until, period_of
 from matching.tieout.close import Signature, sign
 from matching.tieout.report import digest
 from sinks.client import Store
 from sinks.rows import DeadLetterRow, FactBatch
 from sinks.tieouts import TieOutStore
-from streams.tie_outs import CannotTieOut, Done, from_lines, from_store, store_row, tie_out
+from streams.tie_outs import CannotTieOut, Done, from_lines, from_store, store_row, tie_out, tie_out_all
 from tests.scenarios.books import START, after, invoice, posting
 from tests.scenarios.test_tie_out import reported
 
@@ -69,6 +69,14 @@ def test_the_store_and_a_file_of_the_same_facts_give_one_tie_out(kept: TieOutSto
     of_file = tie_out(from_lines(lines, "acme-us", tmp_path, lambda _: None), MARCH, load())
     assert done(kept).record == of_file.record
     assert of_file.made.state == "explained"
+
+
+def test_all_entities_and_months_at_once_are_what_each_is_alone(kept: TieOutStore) -> None:
+    write(kept, [posting("5", document="je_3", case="invoice:acme-de:billing:INV-1", entity="acme-de")], offset=20)
+    months = months_until(date(2026, 4, 2), 2)
+    found = [each.record for each in tie_out_all(kept, months, load())]
+    alone = [done(kept, Basis(entity, "main", month)).record for entity in ("acme-de", "acme-us") for month in months]
+    assert found == alone
 
 
 def test_what_is_kept_is_read_back_by_the_views_to_the_last_cent(kept: TieOutStore) -> None:

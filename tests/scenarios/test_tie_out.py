@@ -13,7 +13,7 @@ import pytest
 
 from canonical.money import to_major
 from matching.policy import load
-from matching.tieout.basis import Basis, PeriodError, period_of
+from matching.tieout.basis import Basis, PeriodError, months_until, period_of
 from matching.tieout.bridge import Balance, Bridge, TieOut
 from tests.scenarios.books import after, applied, invoice, payment, posting, reversal, tell, void
 
@@ -226,6 +226,11 @@ def test_a_past_close_is_not_changed_by_a_better_match_that_came_later() -> None
 def test_facts_in_any_order_and_number_give_one_tie_out() -> None:
     facts = [fact for row in RECEIVABLE[:6] for fact in row.facts]
     assert tie_out(facts) == tie_out([*reversed(facts), *facts])
+
+
+def test_the_last_months_end_with_the_one_of_the_day() -> None:
+    assert [month.name for month in months_until(date(2026, 1, 31), 3)] == ["2025-11", "2025-12", "2026-01"]
+    assert months_until(date(2026, 12, 1), 1) == [period_of("2026-12")]
 
 
 @pytest.mark.parametrize("text", ["2024", "2024-13", "2024-02-01", "2024-02-10/2024-02-01", "February", ""])
