@@ -52,7 +52,7 @@ CREDIT_FAULTS = (
 CREDIT_TURNS = ("credited_in_part", "rebilled", "payment_moved")
 # Of what is given up of an invoice (company.write_offs). None unless asked for.
 WRITE_OFF_FAULTS = (
-    "write_off_unbooked", "write_off_proposed", "write_off_withdrawn", "write_off_lapsed", "write_off_misbooked", "write_off_beyond",
+    "write_off_unbooked", "write_off_proposed", "write_off_alone", "write_off_withdrawn", "write_off_lapsed", "write_off_misbooked", "write_off_beyond",
 )  # fmt: skip
 WRITE_OFF_TURNS = ("written_off", "rest_written_off")
 BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_batch")
@@ -146,6 +146,7 @@ class FaultRates:
     # of invoices of which something is given up
     write_off_unbooked: float = 0.0
     write_off_proposed: float = 0.0
+    write_off_alone: float = 0.0
     write_off_withdrawn: float = 0.0
     write_off_lapsed: float = 0.0
     write_off_misbooked: float = 0.0
@@ -224,7 +225,7 @@ LIVING = FaultRates(
     booked_payout=0.2,
     unposted_credit=0.003, wrong_credit=0.003, over_credited=0.003, rebilled_beside=0.003, rebilled_short=0.003, credited_untaxed=0.003,
     payment_left=0.003, credited_in_part=0.01, rebilled=0.01, payment_moved=0.01,
-    write_off_unbooked=0.003, write_off_proposed=0.003, write_off_withdrawn=0.003, write_off_lapsed=0.003, write_off_misbooked=0.003,
+    write_off_unbooked=0.003, write_off_proposed=0.003, write_off_alone=0.003, write_off_withdrawn=0.003, write_off_lapsed=0.003, write_off_misbooked=0.003,
     write_off_beyond=0.003, written_off=0.005, rest_written_off=0.005,
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
     returned_payment=0.003, bounced_payment=0.003, returned_in_part=0.003, returned_for_good=0.003, unbooked_charges=0.003,

@@ -1,14 +1,16 @@
 """Write-offs: what somebody gives up of an invoice, by a decision on its break and by the ledger's entry, or by half of that.
 
 - A decision names the break by its fingerprint, as people read it off a verdict (docs/verdicts.md); it is worked out here
-  once more. A proposal is no decision, and one that was made on another amount lapses.
+  once more. A proposal is no decision, one person does not suffice for much, and what was decided on another amount lapses.
 - A decision alone leaves the invoice open until the ledger has the entry: `InvoiceLife.given_up`.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from hashlib import blake2b
+from typing import NamedTuple
 
+from company.bills import price_minor
 from company.customers import Customer
 from company.facts import Fact
 from company.invoices import InvoiceLife, Payment
@@ -17,7 +19,7 @@ from company.truth import TERMS
 _DAY = timedelta(days=1)
 _MISSING_AFTER = TERMS["invoice_to_payment"].missing_after
 _ENTRY_FOLLOWS = TERMS["payment_to_application"].target
-_CONTROLLER, _CLERK = ("ana", "controller"), ("ben", "collections")
+_ALONE_MINOR = 100_000  # more takes two people
 
 
 def fingerprint(key: str, break_class: str, documents: list[str], *amounts: int) -> str:
@@ -26,14 +28,38 @@ def fingerprint(key: str, break_class: str, documents: list[str], *amounts: int)
     return blake2b(said.encode(), digest_size=8).hexdigest()
 
 
-def _decide(life: InvoiceLife, action: str, at: datetime, break_class: str, named: str) -> Fact:
-    actor, role = _CONTROLLER if action == "write_off" else _CLERK
-    ident = f"D-{life.serial:09d}-{action}"
-    data = {
-        "entity": life.entity.name, "document_id": ident, "action": action, "break_class": break_class, "fingerprint": named,
-        "actor": actor, "role": role, "reason_code": "uncollectible",
-    }  # fmt: skip
-    return life.tell("decision.made", "tieout", ident, life.number, at, data)
+class Person(NamedTuple):
+    name: str
+    role: str
+
+
+COLLECTOR, CONTROLLER, DIRECTOR = Person("ben", "collections"), Person("ana", "controller"), Person("cleo", "director")
+
+
+class Open(NamedTuple):
+    """A break on which people decide: what is open, its fingerprint, and when somebody looks at it."""
+
+    life: InvoiceLife
+    break_class: str
+    minor: int
+    fingerprint: str
+    at: datetime
+
+    def decide(self, action: str, by: Person, at: datetime) -> Fact:
+        life = self.life
+        ident = f"D-{life.serial:09d}-{sum(fact.type == 'decision.made' for fact in life.facts) + 1}"
+        data = {
+            "entity": life.entity.name, "document_id": ident, "action": action, "break_class": self.break_class,
+            "fingerprint": self.fingerprint, "actor": by.name, "role": by.role, "reason_code": "uncollectible",
+        }  # fmt: skip
+        return life.tell("decision.made", "tieout", ident, life.number, at, data)
+
+    def give_up(self) -> Fact:
+        """Decided by the controller, and by the director where it takes two: the decision from which on it holds."""
+        last = self.decide("write_off", CONTROLLER, self.at)
+        if self.minor > _ALONE_MINOR:
+            last = self.decide("write_off", DIRECTOR, self.at + self.life.within((3_600, 100_000)))
+        return last
 
 
 def _book(life: InvoiceLife, amount_minor: int, at: datetime, too_much_minor: int = 0) -> tuple[Fact, Fact]:
@@ -55,16 +81,17 @@ def _due(life: InvoiceLife) -> datetime:
     return datetime.combine(life.bill.due_on + _DAY, time.min, UTC)
 
 
-def _unpaid(life: InvoiceLife) -> tuple[str, datetime]:
-    """Nothing was paid by the day after which nobody hopes for it: the break's fingerprint, and when somebody looks at it."""
+def _unpaid(life: InvoiceLife) -> Open:
+    """Nothing was paid by the day after which nobody hopes for it."""
     life.issue()
     life.post()
-    named = fingerprint(life.key, "missing_payment", [life.document_id], life.bill.total_minor, 0)
-    return named, _due(life) + _MISSING_AFTER + life.within((3_600, 400_000))
+    minor = life.bill.total_minor
+    named = fingerprint(life.key, "missing_payment", [life.document_id], minor, 0)
+    return Open(life, "missing_payment", minor, named, _due(life) + _MISSING_AFTER + life.within((3_600, 400_000)))
 
 
-def _paid_in_part(life: InvoiceLife, rest_minor: int) -> tuple[Payment, str, datetime]:
-    """All but a rest was paid and applied: the payment, the break's fingerprint, and when somebody looks at it."""
+def _paid_in_part(life: InvoiceLife, rest_minor: int) -> tuple[Payment, Open]:
+    """All but a rest was paid and applied."""
     life.issue()
     life.post()
     total_minor = life.bill.total_minor
@@ -72,7 +99,8 @@ def _paid_in_part(life: InvoiceLife, rest_minor: int) -> tuple[Payment, str, dat
     assert payment.applied is not None
     documents = [life.document_id, payment.fact.data["document_id"], payment.applied.data["document_id"]]
     named = fingerprint(life.key, "short_payment", documents, total_minor, total_minor - rest_minor)
-    return payment, named, max(_due(life), payment.applied.booked_at) + life.within((3_600, 400_000))
+    at = max(_due(life), payment.applied.booked_at) + life.within((3_600, 400_000))
+    return payment, Open(life, "short_payment", rest_minor, named, at)
 
 
 def _small(life: InvoiceLife) -> int:
@@ -80,10 +108,13 @@ def _small(life: InvoiceLife) -> int:
 
 
 def _given_up(life: InvoiceLife) -> datetime:
-    """Proposed by collections, decided by the controller: when the entry can follow."""
-    named, at = _unpaid(life)
-    _decide(life, "propose_write_off", at, "missing_payment", named)
-    decision = _decide(life, "write_off", at + life.within((600, 90_000)), "missing_payment", named)
+    """Proposed by collections and decided: when the entry can follow."""
+    item = _unpaid(life)
+    item.decide("propose_write_off", COLLECTOR, item.at - timedelta(minutes=30))
+    return _can_be_booked(life, item.give_up())
+
+
+def _can_be_booked(life: InvoiceLife, decision: Fact) -> datetime:
     life.given_up.append((decision, None))
     return decision.booked_at + life.within((3_600, 200_000))
 
@@ -94,12 +125,10 @@ def written_off(life: InvoiceLife) -> None:
 
 
 def rest_written_off(life: InvoiceLife) -> None:
-    """Paid but for a small rest, which the controller lets go."""
+    """Paid but for a small rest, which is let go."""
     rest_minor = _small(life)
-    _, named, at = _paid_in_part(life, rest_minor)
-    decision = _decide(life, "write_off", at, "short_payment", named)
-    life.given_up.append((decision, None))
-    life.settled, _ = _book(life, rest_minor, at + life.within((3_600, 200_000)))
+    _, item = _paid_in_part(life, rest_minor)
+    life.settled, _ = _book(life, rest_minor, _can_be_booked(life, item.give_up()))
 
 
 def write_off_unbooked(life: InvoiceLife) -> None:
@@ -109,23 +138,30 @@ def write_off_unbooked(life: InvoiceLife) -> None:
 
 def write_off_proposed(life: InvoiceLife) -> None:
     """Collections would give it up; nobody decided."""
-    named, at = _unpaid(life)
-    _decide(life, "propose_write_off", at, "missing_payment", named)
+    item = _unpaid(life)
+    item.decide("propose_write_off", COLLECTOR, item.at)
+
+
+def write_off_alone(life: InvoiceLife) -> None:
+    """More than one person may give up, decided twice by the same one."""
+    item = _unpaid(life)
+    for hours in (0, 5):
+        item.decide("write_off", CONTROLLER, item.at + timedelta(hours=hours))
 
 
 def write_off_withdrawn(life: InvoiceLife) -> None:
     """Given up, and a day later it is to be chased after all."""
-    named, at = _unpaid(life)
-    decision = _decide(life, "write_off", at, "missing_payment", named)
-    chased = _decide(life, "chase", at + life.within((80_000, 90_000)), "missing_payment", named)
+    item = _unpaid(life)
+    decision = item.give_up()
+    chased = item.decide("chase", COLLECTOR, decision.booked_at + life.within((80_000, 90_000)))
     life.given_up.append((decision, chased))
 
 
 def write_off_lapsed(life: InvoiceLife) -> None:
     """Given up; then the customer pays a part, and what is open now nobody has given up."""
-    named, at = _unpaid(life)
-    decision = _decide(life, "write_off", at, "missing_payment", named)
-    payment = life.pay(max(1, life.bill.total_minor * 6 // 10), at=at + life.within((4_000, 200_000)))
+    decision = _unpaid(life).give_up()
+    at = decision.booked_at + life.within((4_000, 200_000))
+    payment = life.pay(max(1, life.bill.total_minor * 6 // 10), at=at)
     life.given_up.append((decision, payment.fact))
 
 
@@ -140,15 +176,14 @@ def write_off_misbooked(life: InvoiceLife) -> None:
 def write_off_beyond(life: InvoiceLife) -> None:
     """More is given up than the rest that was open."""
     rest_minor = _small(life)
-    payment, named, at = _paid_in_part(life, rest_minor)
-    life.given_up.append((_decide(life, "write_off", at, "short_payment", named), None))
-    life.settled, _ = _book(life, 3 * rest_minor, at + life.within((3_600, 200_000)))
+    payment, item = _paid_in_part(life, rest_minor)
+    life.settled, _ = _book(life, 3 * rest_minor, _can_be_booked(life, item.give_up()))
     life.claim("overpayment", life.invoice, payment.fact, life.settled, exposure_minor=2 * rest_minor)
 
 
 STORIES: dict[str, Callable[[InvoiceLife], None]] = {
     story.__name__: story for story in (
-        written_off, rest_written_off, write_off_unbooked, write_off_proposed, write_off_withdrawn, write_off_lapsed,
+        written_off, rest_written_off, write_off_unbooked, write_off_proposed, write_off_alone, write_off_withdrawn, write_off_lapsed,
         write_off_misbooked, write_off_beyond,
     )
 }  # fmt: skip
@@ -158,4 +193,12 @@ def _is_booked_in_its_currency(customer: Customer) -> bool:
     return customer.entity.keeps_document_amounts or not customer.is_foreign
 
 
-FITS: dict[str, Callable[[Customer], bool]] = {"write_off_misbooked": _is_booked_in_its_currency}
+def _is_large(customer: Customer) -> bool:
+    """Whatever discount it is given."""
+    return price_minor(customer) > 2 * _ALONE_MINOR
+
+
+FITS: dict[str, Callable[[Customer], bool]] = {
+    "write_off_misbooked": _is_booked_in_its_currency,
+    "write_off_alone": _is_large,
+}

@@ -97,6 +97,10 @@ class Tolerance(Section):
         return self.caps.get(entity, {}).get(currency, self.cap_minor)
 
 
+class WriteOff(Section):
+    alone_minor: CapMinor
+
+
 class Grace(Section):
     orphan_s: Seconds
     awaits: str
@@ -213,6 +217,7 @@ class Policy(Section):
     feeds: dict[str, Feed]
     expect: dict[str, Expectation]
     tolerance: Tolerance
+    write_off: WriteOff
     mandatory: dict[CaseKind, tuple[ControlName, ...]]
     grace: Grace
     cutoff: Cutoff

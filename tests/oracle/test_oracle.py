@@ -70,8 +70,10 @@ MISTAKES_OF_CREDITS = {
     "a rebill stands beside its original": ("credited_minor < total_minor, total_minor - credited_minor", "credited_minor < 0, total_minor - credited_minor"),
 }  # fmt: skip
 MISTAKES_OF_WRITE_OFFS = {
-    "a proposal is a decision": ("data.action = 'write_off'", "data.action != ''"),
-    "the first decision holds": ("coalesce(arrayLast(d -> d.data.fingerprint = named", "coalesce(arrayFirst(d -> d.data.fingerprint = named"),
+    "a proposal is a decision": ("arrayLastIndex(d -> d.data.action != 'write_off', decisions)", "0"),
+    "one person decides on anything": ("if(minor > 100000, 2, 1)", "1"),
+    "it always takes two": ("if(minor > 100000, 2, 1)", "2"),
+    "one may decide twice": ("arrayUniq(arrayMap(d -> d.data.actor", "length(arrayMap(d -> d.data.actor"),
     "a decision holds whatever was paid since": ("paid_minor > 0 AND gives_up(", "notEmpty(decisions) OR gives_up("),
     "who decides forgets the payments": ("arrayMap(p -> p.data.document_id, payments),\n", "[],\n"),
     "an entry gives up what it likes": ("written_off_minor - given_up_minor,", "0,"),

@@ -25,7 +25,11 @@ CREATE FUNCTION size AS minor -> toInt64(abs(minor));
 -- What people decide on: the break of a control of its own name, by its case, its documents and its amounts.
 CREATE FUNCTION fingerprint AS (key, class, documents, amounts) -> blake2b(arrayStringConcat(
     arrayConcat([key, class, class], arraySort(arrayDistinct(documents)), [''], arrayMap(a -> toString(a), amounts)), '\0'));
-CREATE FUNCTION gives_up AS (decisions, named) -> coalesce(arrayLast(d -> d.data.fingerprint = named, decisions).data.action = 'write_off', false);
+-- By the decisions on it that nothing else was decided after: of one person, of two where more is open.
+CREATE FUNCTION deciders AS decisions -> arrayUniq(arrayMap(d -> d.data.actor,
+    arraySlice(decisions, arrayLastIndex(d -> d.data.action != 'write_off', decisions) + 1)));
+CREATE FUNCTION gives_up AS (decisions, named, minor) ->
+    deciders(arrayFilter(d -> d.data.fingerprint = named, decisions)) >= if(minor > 100000, 2, 1);
 CREATE FUNCTION broken AS (holds, class, minor) -> (if(holds, class, ''), toInt64(coalesce(minor, 0)));
 -- How much of time a stretch is: in seconds, in days, or in months as parts of 1/377,580, of which every length of a month is a divisor.
 CREATE FUNCTION span_days AS (first, last) -> dateDiff('day', assumeNotNull(toDate32(first)), assumeNotNull(toDate32(last))) + 1;
@@ -55,7 +59,7 @@ FROM (
                 from_kind Nullable(String), payment_id Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
                 invoice_id Nullable(String), invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
-                action Nullable(String), fingerprint Nullable(String),
+                action Nullable(String), actor Nullable(String), fingerprint Nullable(String),
                 from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
                 service_period Tuple(start Nullable(String), end Nullable(String)),
                 period Tuple(start Nullable(String), end Nullable(String)),
@@ -357,9 +361,9 @@ SELECT
     has_document AND kind = 'invoice' AND beyond_minor > 0 AND (is_taken_back OR excess_minor = 0) AS is_misapplied,
     arrayMax(arrayMap(m -> m.2, arrayConcat(applications, reductions))) + minutes(240) AS misapplied_at,
     -- what somebody gave up: by the last decision on the break
-    paid_minor <= 0 AND gives_up(decisions, fingerprint(key, 'missing_payment', [document.data.document_id], [total_minor - settled_minor, 0])) AS is_given_up,
+    paid_minor <= 0 AND gives_up(decisions, fingerprint(key, 'missing_payment', [document.data.document_id], [total_minor - settled_minor, 0]), total_minor - settled_minor) AS is_given_up,
     paid_minor > 0 AND gives_up(decisions, fingerprint(key, 'short_payment', arrayConcat([document.data.document_id], arrayMap(p -> p.data.document_id, payments),
-        arrayMap(a -> a.data.document_id, applied), arrayMap(c -> c.data.document_id, credited)), [total_minor, settled_minor])) AS is_rest_given_up,
+        arrayMap(a -> a.data.document_id, applied), arrayMap(c -> c.data.document_id, credited)), [total_minor, settled_minor]), total_minor - settled_minor) AS is_rest_given_up,
     -- what entries of money take off the account, and give up, beside what was applied
     arrayFilter(p -> p.data.document_type IN ('payment', 'application', 'refund') AND p.data.posting_kind != 'revaluation', journal) AS settling_entries,
     arrayFlatten(arrayMap(p -> arrayMap(l -> tuple(l.role AS of, multiIf(p.data.currency = currency AND isNotNull(l.amount_minor), l.amount_minor,

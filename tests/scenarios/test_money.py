@@ -206,17 +206,20 @@ DISPUTES = (
 )  # fmt: skip
 
 
-def write_off(facts: tuple[Event, ...], as_of: str, at: str = "62d", action: str = "write_off") -> Event:
+def write_off(
+    facts: tuple[Event, ...], as_of: str, at: str = "62d", action: str = "write_off", actor: str = "ana"
+) -> Event:
     """A decision on the break that these facts have by then."""
     found = verdict_of(Row("", facts, as_of, "break")).breaks[0]
     return tell(
         "decision.made", f"d_{at}", at, case=facts[0].correlationid, system="tieout", action=action, break_class=found.class_,
-        fingerprint=found.fingerprint, actor="ana", role="controller", reason_code="uncollectible",
+        fingerprint=found.fingerprint, actor=actor, role="controller", reason_code="uncollectible",
     )  # fmt: skip
 
 
 IN_PART = (*SOLD, payment("60.00"), applied("60.00"))
 
+TWO_PEOPLE = "[write_off]\nalone_minor = 9_999"
 WRITE_OFFS = (
     Row("a write-off is decided, and not booked yet", (*SOLD, write_off(SOLD, "61d")), "90d", "pending", controls={"missing_payment": "not_assessed"}),
     Row("a write-off is decided and booked", (*SOLD, write_off(SOLD, "61d"), applied("100.00", "63d", kind="write_off")), "90d", "ok"),
@@ -225,6 +228,13 @@ WRITE_OFFS = (
     Row("it was decided about another amount", (*SOLD, write_off(SOLD, "61d"), payment("60.00", "70d"), applied("60.00", "70d")), "90d", "break",
         "short_payment", "40.00"),
     Row("decided otherwise a day later", (*SOLD, write_off(SOLD, "61d"), write_off(SOLD, "61d", "63d", "chase")), "90d", "break", "missing_payment", "100.00"),
+    Row("as much as one person may give up", (*SOLD, write_off(SOLD, "61d")), "90d", "pending", policy="[write_off]\nalone_minor = 10_000"),
+    Row("more than one person may give up", (*SOLD, write_off(SOLD, "61d"), write_off(SOLD, "61d", "63d")), "90d", "break", "missing_payment", "100.00",
+        policy=TWO_PEOPLE),
+    Row("two people gave it up", (*SOLD, write_off(SOLD, "61d"), write_off(SOLD, "61d", "63d", actor="cleo")), "90d", "pending", policy=TWO_PEOPLE,
+        controls={"missing_payment": "not_assessed"}),
+    Row("one of the two would rather chase it", (*SOLD, write_off(SOLD, "61d"), write_off(SOLD, "61d", "63d", "chase"),
+        write_off(SOLD, "61d", "64d", actor="cleo")), "90d", "break", "missing_payment", "100.00", policy=TWO_PEOPLE),
     Row("nobody may give up what was posted wrong", (invoice("100.00"), posting("90.00"), write_off((invoice("100.00"), posting("90.00")), "1h", "2h")),
         "3h", "break", "amount", "10.00"),
     Row("a lost dispute is to be written off", (*LOST, write_off(LOST, "31d", "32d")), "90d", "pending", controls={"chargeback": "not_assessed"}),

@@ -12,7 +12,7 @@ GIVEN_UP = FaultRates.only(
     **dict.fromkeys((*WRITE_OFF_FAULTS, *WRITE_OFF_TURNS), 0.11), delivered_twice=0.2, out_of_order=0.4, malformed=0.1,
 )  # fmt: skip
 ENDS = {
-    "write_off_proposed": {"missing_payment"}, "write_off_withdrawn": {"missing_payment"}, "write_off_lapsed": {"short_payment"},
+    "write_off_proposed": {"missing_payment"}, "write_off_alone": {"missing_payment"}, "write_off_withdrawn": {"missing_payment"}, "write_off_lapsed": {"short_payment"},
     "write_off_misbooked": {"amount"}, "write_off_beyond": {"overpayment"},
 }  # fmt: skip
 
