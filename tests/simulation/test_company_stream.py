@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise, takewhile
@@ -20,7 +21,7 @@ from company import malformed
 from company.business import Delivery, simulate
 from company.catalogue import ENTITIES
 from company.compare import differences
-from company.faults import FaultRates
+from company.faults import LIVING, FaultRates
 from company.live import live
 from company.truth import CaseTruth, DeadLetterTruth, Truth, TruthFile, read
 from sources.registry import SOURCES, map_record
@@ -47,7 +48,7 @@ def test_records_arrive_in_order_and_none_is_lost() -> None:
 
 
 def test_every_whole_record_passes_the_door_and_every_damaged_one_is_refused_for_its_reason() -> None:
-    deliveries, truth = lived(4, 1_500, faults=FaultRates(malformed=0.3))
+    deliveries, truth = lived(4, 3_000, faults=replace(LIVING, malformed=0.3))
     damaged = {letter.digest: letter for letter in truth.dead_letters}
     refused: Counter[str] = Counter()
     for delivery in deliveries:
