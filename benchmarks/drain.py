@@ -4,7 +4,7 @@
 
 The log is filled before the run. The rate is distinct records / (when the last fact was stored - when the first was),
 the worker pinned to one core, broker and store to the other. The end state is checked: every record a fact, every fact
-in a verdict, every wrong amount a break.
+in a verdict, every case as the generator made it.
 """
 
 import time

@@ -11,7 +11,6 @@ from benchmarks.peers.installed import jars, python
 
 
 class Peer(NamedTuple):
-    title: str
     command: Callable[[], list[str]]
     from_start: bool = False  # gives its results in one go at the end, so that its rate counts from its start
 
@@ -31,10 +30,10 @@ def _kafka_streams() -> list[str]:
 
 
 PEERS = {
-    "stock-faust": Peer("stock Faust", lambda: [sys.executable, "-m", "benchmarks.peers.stock_faust"]),
-    "kafka-streams": Peer("Kafka Streams", _kafka_streams),
-    "quix-streams": Peer("Quix Streams", lambda: _program("quix_streams")),
-    "bytewax": Peer("Bytewax", lambda: _program("bytewax_flow")),
-    "pathway": Peer("Pathway", lambda: _program("pathway_table"), from_start=True),
-    "pyflink": Peer("PyFlink", _pyflink),
+    "stock-faust": Peer(lambda: [sys.executable, "-m", "benchmarks.peers.stock_faust"]),
+    "kafka-streams": Peer(_kafka_streams),
+    "quix-streams": Peer(lambda: _program("quix_streams")),
+    "bytewax": Peer(lambda: _program("bytewax_flow")),
+    "pathway": Peer(lambda: _program("pathway_table"), from_start=True),
+    "pyflink": Peer(_pyflink),
 }

@@ -94,18 +94,13 @@ def test_a_peer_that_cannot_be_installed_says_why_in_its_row(monkeypatch: pytest
     def refused() -> list[str]:
         raise NotInstalled("no such version")
 
-    monkeypatch.setitem(PEERS, "bytewax", Peer("Bytewax", refused))
-    row = peers._row("bytewax", CASES)
-    assert row.figures == {}
-    assert "| Bytewax | cannot be installed: no such version |" in peers._table({"bytewax": row})
+    monkeypatch.setitem(PEERS, "bytewax", Peer(refused))
+    assert peers.row("bytewax", CASES) == {"name": "bytewax", "reason": "cannot be installed: no such version"}
 
 
 def test_ratios_are_to_what_ran() -> None:
-    rows = {
-        "tieout": peers.Row("tieout", {"events_per_s": 20_000}),
-        "quix-streams": peers.Row("Quix Streams", {"events_per_s": 15_000}),
-        "pyflink": peers.Row("PyFlink", {}, "failed: all of it"),
-    }
-    peers._compare(rows)
-    assert rows["quix-streams"].figures == {"events_per_s": 15_000, "to_tieout": 0.75}
-    assert rows["pyflink"].figures == {}
+    quix: dict[str, Any] = {"name": "quix-streams", "events_per_s": 15_000}
+    failed: dict[str, Any] = {"name": "pyflink", "reason": "failed: all of it"}
+    peers.compare([{"name": "tieout", "events_per_s": 20_000}, quix, failed])
+    assert quix == {"name": "quix-streams", "events_per_s": 15_000, "to_tieout": 0.75}
+    assert failed == {"name": "pyflink", "reason": "failed: all of it"}
