@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from canonical import records
 from canonical.events import Event
@@ -111,12 +112,13 @@ def payout(number: int, amount_minor: int = 494_137, **data: Any) -> Event:
     )  # fmt: skip
 
 
+def changed(event: Event, data: dict[str, Any], **envelope: Any) -> Event:
+    """The event, saying something else."""
+    return replace(event, data=replace(event.data, **data), **envelope)
+
+
 def arrival(reference: str = "STRIPE PAYMENTS", amount_minor: int = 494_137) -> Event:
-    stated = LINE.data.model_dump(mode="json", exclude_none=True) | {
-        "reference": reference,
-        "amount_minor": amount_minor,
-    }
-    return records.make("bank.line", id=LINE.id, source=LINE.source, subject=LINE.subject, time=START, correlationid=STATEMENT, data=stated)  # fmt: skip
+    return changed(LINE, {"reference": reference, "amount_minor": amount_minor})
 
 
 def arrived(verdict: dict[str, Any]) -> str:
@@ -143,13 +145,9 @@ def test_two_payouts_of_one_amount_are_left_to_a_person() -> None:
 
 
 def test_a_payout_whose_line_is_known_takes_no_other() -> None:
-    known = LINE.model_copy(
-        update={"id": "bank:DE1/6/1", "subject": "DE1/6/1", "correlationid": "summary:acme-us:bank:DE1/6"}
-    )
-    stated = known.data.model_copy(
-        update={"amount_minor": 494_137, "document_id": "DE1/6/1", "payout_key": FIRST_PAYOUT}
-    )
-    found = verdicts(payout(1), known.model_copy(update={"data": stated}), arrival())
+    stated = {"amount_minor": 494_137, "document_id": "DE1/6/1", "payout_key": FIRST_PAYOUT}
+    known = changed(LINE, stated, id="bank:DE1/6/1", subject="DE1/6/1", correlationid="summary:acme-us:bank:DE1/6")
+    found = verdicts(payout(1), known, arrival())
     assert found[FIRST_PAYOUT]["outcome"] == verdicts(payout(1))[FIRST_PAYOUT]["outcome"]
     assert arrived(found[FIRST_PAYOUT]) == "met"
 
@@ -316,8 +314,7 @@ async def test_a_payout_finds_its_bank_line_live() -> None:
     rig = Rig(partitions=4)
     rig.policy = load("[identification]\nwait_s = 0\n[expect.bank]\ncounterpart = true\n[expect.stripe]\nbank = true")
     worker = await start(rig)
-    closing = STATED.data.model_copy(update={"closing_minor": 494_137})
-    rig.kafka.send(payout(1), payout(2, 50_000), STATED.model_copy(update={"data": closing}), arrival())
+    rig.kafka.send(payout(1), payout(2, 50_000), changed(STATED, {"closing_minor": 494_137}), arrival())
     await rig.settle(worker)
     rig.clock.advance(days=2)
     await rig.settle(worker)
