@@ -590,6 +590,37 @@ def migrate(
         _say("\n".join(done) or "nothing to do")
 
 
+Days = Annotated[int | None, typer.Option(min=0, metavar="DAYS", help="0 is for ever.", show_default="as it is")]
+
+
+@app.command()
+def retention(
+    store: StoreUrl = DEFAULT_STORE,
+    facts: Days = None,
+    history: Days = None,
+    dead_letters: Days = None,
+    replays: Days = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or set how many days the store keeps what it may forget.
+
+    Example: tieout retention --history 400
+    """
+    from sinks.retention import retain
+    from sinks.retention import retention as kept
+    from streams.doctor import Unreachable, reach
+
+    wanted = {"facts": facts, "history": history, "dead_letters": dead_letters, "replays": replays}
+    with _mistakes(Unreachable):
+        client = _migrated(reach(store))
+        retain(client, {name: days for name, days in wanted.items() if days is not None})
+        found = kept(client)
+    if as_json:
+        _print_json(found)
+    else:
+        _say("\n".join(f"{name:13}{f'{days} days' if days else 'for ever'}" for name, days in found.items()))
+
+
 policy_app = typer.Typer(
     help="Policy: what is expected, by when, how exactly, and who owns a break.\n\nExample: tieout policy check policy.toml",
     rich_markup_mode=None,

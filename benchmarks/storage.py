@@ -61,7 +61,7 @@ def measure(cases: int, rate: int) -> dict[str, Any]:
         worker = start(command, found.folder / "worker.log", pinned=False)
         client = found.client()
         try:
-            wait_for(lambda: "own partitions" in (found.folder / "worker.log").read_text(), "an assignment", 60)
+            wait_for(lambda: "own partitions" in (found.folder / "worker.log").read_text(), "an assignment", PATIENCE_S)
             with _most_parts(found) as parts:
                 letters = _produce(found.kafka.bootstrap, cases, rate)
                 wait_for(lambda: _is_quiet(client), "everything read and judged", PATIENCE_S)

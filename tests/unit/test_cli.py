@@ -31,6 +31,7 @@ COMMANDS = (
     "dashboard",
     "topics",
     "migrate",
+    "retention",
     "verify",
     "doctor",
     "heartbeat",
