@@ -16,7 +16,7 @@ from itertools import accumulate, count
 from random import Random
 from typing import NamedTuple, Protocol
 
-from company import charges, credits, downgrades, group, malformed, misplaced, orders, stories, subscriptions
+from company import charges, credits, downgrades, group, malformed, misplaced, orders, stories, subscriptions, transfers
 from company.bills import draw_bill
 from company.charges import Charge
 from company.customers import Customer, Customers
@@ -37,6 +37,7 @@ from company.ledger import Batch
 from company.orders import OrderLife
 from company.pace import REAL, Pace
 from company.payouts import Payout
+from company.transfers import Transfer
 from company.truth import CaseTruth, DeadLetterTruth
 
 SOURCE = "canonical"
@@ -48,11 +49,11 @@ _WEEKEND = 0.35
 _OF_GROUP = frozenset((*GROUP_FAULTS, *GROUP_TURNS))
 _OF_MONEY = frozenset((*MONEY_FAULTS, *MONEY_TURNS))
 _SUBSCRIBED = subscriptions.STORIES | downgrades.STORIES
-_FITS = stories.FITS | credits.FITS | charges.FITS
+_FITS = stories.FITS | credits.FITS | charges.FITS | transfers.FITS
 _FIRST_OF_MONTH = 2.5  # billing runs
 
 
-Life = InvoiceLife | OrderLife | Charge
+Life = InvoiceLife | OrderLife | Charge | Transfer
 Spoil = Callable[[Random, malformed.Envelope], tuple[str, bytes]]
 
 
@@ -151,6 +152,10 @@ class Company:
         if fault in misplaced.STORIES:
             other = misplaced.STORIES[fault](invoice)
             return self._sent(rng, other, fault) + self._sent(rng, invoice, fault)
+        if fault in transfers.STORIES:
+            transfer = transfers.STORIES[fault](invoice)
+            lives: tuple[Life, ...] = (transfer, transfer.other, invoice)
+            return [sent for life in lives for sent in self._sent(rng, life, fault)]
         if fault == "batched":
             self._join_batch(invoice)
         stories.tell(invoice, fault, second)
@@ -253,7 +258,7 @@ class Company:
         other = self._customers[serial * _STRIDE + 1]
         return other if other.id != customer.id else self._customers[serial * _STRIDE + 2]
 
-    def _sent(self, rng: Random, life: InvoiceLife | OrderLife, fault: str) -> list[tuple[datetime, bytes, bytes]]:
+    def _sent(self, rng: Random, life: Life, fault: str) -> list[tuple[datetime, bytes, bytes]]:
         self._detour(rng, life)
         self._truth.add(life.truth("none" if fault == "clean" else fault))
         return self._delivered(rng, life)

@@ -39,6 +39,9 @@ CASH_FAULTS = (
     "wrong_customer_paid",
 )  # fmt: skip
 CASH_TURNS = ("paid_again", "bank_charges", "moved_to_its_invoice", "moved_to_its_customer")
+# Of a transfer that pays two invoices (company.transfers). None unless asked for.
+TRANSFER_FAULTS = ("transfer_overstretched", "transfer_for_another", "transfer_rest")
+TRANSFER_TURNS = ("one_transfer",)
 # Of card payments through a processor, beside the invoices; of the payouts that list them.
 MONEY_FAULTS = ("over_refunded", "disputed", "lost_dispute", "other_fee_kept")
 MONEY_TURNS = ("charged", "refunded", "won_dispute", "charged_abroad", "self_settled")
@@ -61,7 +64,7 @@ BATCH_FAULTS = ("short_batch", "forgotten_member", "member_twice", "unposted_bat
 INVOICES = (
     *INVOICE_FAULTS, *INVOICE_TURNS, *LEDGER_FAULTS, *LEDGER_TURNS, *GROUP_FAULTS, *GROUP_TURNS, *MONEY_FAULTS, *MONEY_TURNS,
     *CREDIT_FAULTS, *CREDIT_TURNS, *WRITE_OFF_FAULTS, *WRITE_OFF_TURNS,
-    *CASH_FAULTS, *CASH_TURNS,
+    *CASH_FAULTS, *CASH_TURNS, *TRANSFER_FAULTS, *TRANSFER_TURNS,
 )  # fmt: skip
 
 
@@ -165,6 +168,10 @@ class FaultRates:
     bank_charges: float = 0.0
     moved_to_its_invoice: float = 0.0
     moved_to_its_customer: float = 0.0
+    transfer_overstretched: float = 0.0
+    transfer_for_another: float = 0.0
+    transfer_rest: float = 0.0
+    one_transfer: float = 0.0
     # card payments, in place of invoices; of payouts
     over_refunded: float = 0.0
     disputed: float = 0.0
@@ -230,7 +237,7 @@ LIVING = FaultRates(
     never_billed=0.02, billed_twice=0.02, billed_short=0.02, unbilled_usage=0.02, usage_differs=0.02, misprorated=0.02,
     returned_payment=0.003, bounced_payment=0.003, returned_in_part=0.003, returned_for_good=0.003, unbooked_charges=0.003,
     wrong_invoice=0.003, wrong_customer_paid=0.003, paid_again=0.01, bank_charges=0.02, moved_to_its_invoice=0.005,
-    moved_to_its_customer=0.005,
+    moved_to_its_customer=0.005, transfer_overstretched=0.003, transfer_for_another=0.003, transfer_rest=0.003, one_transfer=0.02,
     billed_monthly=0.1, paused=0.03, upgraded=0.03, metered=0.03,
     misprorated_credit=0.02, downgrade_ignored=0.02, downgraded=0.03, downgraded_on_next_bill=0.03,
 )  # fmt: skip

@@ -47,21 +47,22 @@ def moved_to_its_customer(life: InvoiceLife) -> InvoiceLife:
 
 
 def _put_on_paid(life: InvoiceLife) -> tuple[InvoiceLife, Fact]:
-    other = _both_billed(life, is_anothers=False)
+    other = both_billed(life, is_anothers=False)
     own = other.pay(suffix="b").applied
     assert own is not None
     return other, _put(life, other, own.booked_at)
 
 
 def _put_on_anothers(life: InvoiceLife) -> tuple[InvoiceLife, Fact]:
-    other = _both_billed(life, is_anothers=True)
+    other = both_billed(life, is_anothers=True)
     put = _put(life, other, other.invoice.booked_at)
     put.data["customer"] = {"payer": life.bill.customer.id}
     other.settled = put
     return other, put
 
 
-def _both_billed(life: InvoiceLife, is_anothers: bool) -> InvoiceLife:
+def both_billed(life: InvoiceLife, is_anothers: bool) -> InvoiceLife:
+    """The invoice and a second one like it, of the same customer or of another: both issued and booked."""
     bill, at = life.bill, life.at + timedelta(seconds=life.rng.randint(5, 600))
     if is_anothers:
         names = {"id": life.other.id, "erp_id": life.other.erp_id, "subscription_id": life.other.subscription_id}

@@ -3,6 +3,7 @@
 -- Input and output as in verdicts.sql. What a case is told by others counts as its facts: a receipt has a line of a payout, a
 -- payout its lines on a bank statement, an account what each of its statements opens and closes with.
 
+CREATE FUNCTION hours AS n -> n * 3600000000;
 CREATE FUNCTION days AS n -> n * 86400000000;
 CREATE FUNCTION instant AS text -> toUnixTimestamp64Micro(parseDateTime64BestEffortOrNull(text, 6, 'UTC'));
 CREATE FUNCTION decimals AS currency -> multiIf(currency IN ('JPY', 'KRW', 'VND', 'CLP'), 0, currency IN ('KWD', 'BHD', 'OMR'), 3, 2);
@@ -32,6 +33,7 @@ FROM (
             entity String, document_id String, recorded_at Nullable(String), amount_minor Nullable(Int64), fee_minor Nullable(Int64),
             gross_minor Nullable(Int64), net_minor Nullable(Int64), direction Nullable(String), payment_key String, payout_key String,
             currency String, rate String, kind String, payment_id String, document_type String,
+            from_kind String, allocations Array(Tuple(target String, amount_minor Int64)),
             lines Array(Tuple(role String, amount_minor Nullable(Int64), base_minor Nullable(Int64))),
             statement_id Nullable(String), account String, opening_minor Nullable(Int64), closing_minor Nullable(Int64)))') AS e
     FROM (SELECT DISTINCT body FROM records WHERE seen_at <= {as_of:Int64})
@@ -74,6 +76,11 @@ SELECT
     toInt64(arraySum(arrayMap(c -> assumeNotNull(c.2), charged))) AS settled_minor, arrayExists(c -> c.1 != currency, charged) AS is_converted,
     groupArrayIf((assumeNotNull(data.net_minor), data.currency, data.rate), type IN ('settlement.line', 'listed')) AS listed, length(listed) AS lines,
     arrayExists(l -> l.2 != currency AND l.3 = '', listed) AS is_rateless,
+    -- what is applied of a payment, and what it says that it pays; Stripe applies its own payments, in the cases of their invoices
+    splitByChar(':', key)[3] != 'stripe' AS is_applied_here,
+    toInt64(sumIf(if(type = 'cash.applied', 1, -1) * data.amount_minor, type IN ('cash.applied', 'cash.unapplied') AND data.from_kind = 'payment')) AS applied_minor,
+    toInt64(sumIf(arraySum(arrayMap(part -> part.2, data.allocations)), type = 'payment.received')) AS named_minor,
+    maxIf(booked_at, type IN ('payment.received', 'cash.applied', 'cash.unapplied')) + hours(4) AS moved_by,
     -- fees: of each own line, and what entries book of them
     groupArrayIf((assumeNotNull(data.fee_minor), data.currency, data.rate), type = 'settlement.line') AS fees,
     groupArrayIf(data.fee_minor - (data.gross_minor - data.net_minor), type = 'settlement.line') AS unnetted,
@@ -98,6 +105,8 @@ CREATE TABLE judged ENGINE = Memory AS
 SELECT
     c.*, coalesce(d.held_minor, 0) AS held_minor, coalesce(a.has_gap, 0) AS has_gap, coalesce(a.off_minor, 0) AS off_minor,
     if(kind = 'receipt' AND payments > 0, greatest(0, refunded_minor - received_minor), 0) AS over_minor,
+    if(kind = 'receipt' AND payments > 0, greatest(0, greatest(applied_minor, named_minor) - received_minor), 0) AS beyond_minor,
+    if(kind = 'receipt' AND payments > 0 AND is_applied_here, greatest(0, received_minor - coalesce(refunded_minor, 0) - applied_minor), 0) AS rest_minor,
     if(kind = 'payout' AND paid > 0 AND lines > 0 AND NOT is_rateless AND NOT is_sum(paid_minor, listed, currency),
         abs(paid_minor - sum_of(listed, currency)), 0) AS payout_minor,
     arrayFirst(f -> f != 0, arrayConcat(unnetted, unlike)) AS misfee,
@@ -109,10 +118,13 @@ SELECT
     (over_minor > 0 AND {as_of:Int64} < refunded_at + days(1))
         OR (arrival_minor > 0 AND {as_of:Int64} < greatest(arrived_at, paid_at) + days(1))
         OR (statement_minor > 0 AND {as_of:Int64} < last_at + days(1)) OR (kind = 'payout' AND (paid = 0 OR lines = 0 OR is_rateless))
+        OR (beyond_minor > 0 AND {as_of:Int64} < moved_by) OR (rest_minor > 0 AND {as_of:Int64} < received_at + days(2))
         OR (is_misbooked AND {as_of:Int64} < fees_by) AS waits,
     arrayFilter(b -> b.1 != '', [
         broken(over_minor > 0 AND {as_of:Int64} >= refunded_at + days(1), 'refund_unmatched', over_minor),
         broken(held_minor > 0, 'chargeback', held_minor),
+        broken(beyond_minor > 0 AND {as_of:Int64} >= moved_by, 'misapplied', beyond_minor),
+        broken(rest_minor > 0 AND {as_of:Int64} >= received_at + days(2), 'unapplied_cash', rest_minor),
         broken(misfee != 0, 'fee', abs(misfee)),
         broken(is_misbooked AND {as_of:Int64} >= fees_by, 'fee', abs(booked_fees - sum_of(fees, currency))),
         broken(payout_minor > 0, 'payout', payout_minor),

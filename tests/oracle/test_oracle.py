@@ -24,6 +24,8 @@ MISTAKES_OF_MONEY = {
     "refunds may be half as much again": ("greatest(0, refunded_minor - received_minor)", "greatest(0, refunded_minor - received_minor * 3 / 2)"),
     "a won dispute is still open": ("countIf(type = 'dispute.won') > 0", "countIf(type = 'dispute.won') > 1"),
     "fees are no part of a payout": ("assumeNotNull(data.net_minor), data.currency", "assumeNotNull(data.gross_minor), data.currency"),
+    "a transfer may pay more than came in": ("greatest(applied_minor, named_minor) - received_minor", "applied_minor - 2 * received_minor"),
+    "a rest may lie on account for two years": ("received_at + days(2), 'unapplied_cash'", "received_at + days(700), 'unapplied_cash'"),
     "every line is in the payout's currency": ("at_rate AS (minor, currency, rate, other) -> if(currency = other,", "at_rate AS (minor, currency, rate, other) -> if(true,"),
     "a rate has no decimals but those it prints": ("5 * ten_to(12) + abs(toInt256(minor))", "abs(toInt256(0 * minor))"),
     "lines told by their charges do not count": ("type IN ('settlement.line', 'listed')) AS listed", "type = 'settlement.line') AS listed"),
@@ -54,7 +56,9 @@ MISTAKES_OF_BILLING = {
 }  # fmt: skip
 MISTAKES_OF_CASH = {
     "cash may lie beyond what is open for a year": ("minutes(240) AS misapplied_at", "days(400) AS misapplied_at"),
-    "what was taken off again is another's still": ("strange_minor > 0 AS is_strangers", "notEmpty(strange) AS is_strangers"),
+    "what was taken off again is another's still": ("strange_minor > 0) AS is_strangers", "notEmpty(strange)) AS is_strangers"),
+    "what a transfer says it pays is not paid": ("type = 'told.payment') AS told_payments", "type = 'told.nothing') AS told_payments"),
+    "whose transfer it is does not matter": ("(notEmpty(strangers_receipts) OR strange_minor", "(strange_minor"),
     "a payment that came back need not be unapplied": ("applied_minor - greatest(0, received_minor)) AS standing_minor", "applied_minor - 2 * applied_minor) AS standing_minor"),
     "a return is no payment taken back": ("arrayConcat(returned, arrayFilter", "arrayConcat([], arrayFilter"),
     "a bank's charges pay nothing": ("arrayFilter(a -> a.data.from_kind != 'payment', applied)),", "arrayFilter(a -> a.data.from_kind = 'credit', applied)),"),

@@ -58,7 +58,7 @@ FROM (
                 rate_direction Nullable(String), document_type Nullable(String), posting_kind Nullable(String), reverses Nullable(String),
                 from_kind Nullable(String), payment_id Nullable(String), failure Nullable(String), target Nullable(String), operation Nullable(String),
                 replaces Nullable(String), summary_key Nullable(String), counterparty Nullable(String), number Nullable(String),
-                invoice_id Nullable(String), invoice_key Nullable(String), payment_key Nullable(String), replaces_key Nullable(String),
+                invoice_id Nullable(String), invoice_key Nullable(String), allocations Array(Tuple(target String, amount_minor Int64)), payment_key Nullable(String), replaces_key Nullable(String),
                 action Nullable(String), actor Nullable(String), fingerprint Nullable(String),
                 from_base_minor Nullable(Int64), realised_fx_minor Nullable(Int64), order_key Nullable(String), reason Nullable(String),
                 service_period Tuple(start Nullable(String), end Nullable(String)),
@@ -96,6 +96,14 @@ FROM (SELECT * EXCEPT (key, type), key AS home, type AS what FROM facts)
 WHERE (what = 'credit_memo.issued' AND isNotNull(data.invoice_key)) OR (what = 'invoice.issued' AND isNotNull(data.replaces_key))
     OR (what IN ('cash.applied', 'cash.unapplied') AND data.from_kind IN ('payment', 'deposit') AND isNotNull(data.payment_key));
 
+-- What a payment with a case of its own tells the invoices that it pays, and what is applied of it there.
+CREATE TABLE parts ENGINE = Memory AS
+SELECT part.1 AS key, concat('told:', id) AS id, 'told.payment' AS type, source, at, booked_at, data, part.2 AS minor
+FROM (SELECT * EXCEPT key, arrayJoin(data.allocations) AS part FROM facts WHERE type = 'payment.received')
+UNION ALL
+SELECT assumeNotNull(data.invoice_key), concat('told:', id), 'told.application', source, at, booked_at, data, if(type = 'cash.applied', 1, -1) * assumeNotNull(data.amount_minor)
+FROM facts WHERE type IN ('cash.applied', 'cash.unapplied') AND data.from_kind = 'payment' AND isNotNull(data.invoice_key);
+
 -- One row a case: its facts by what they are, each in order of (at, id).
 CREATE TABLE cases ENGINE = Memory AS
 SELECT
@@ -105,6 +113,8 @@ SELECT
     groupArrayIf(tuple(booked_at, data), type = if(kind = 'credit', 'credit_memo.voided', 'invoice.voided')) AS voids,
     arraySort(x -> (x.type, x.at, x.id), groupArrayIf(tuple(at, id, booked_at, type, data), type IN ('posting.recorded', 'posting.reversed'))) AS journal,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.received') AS payments,
+    groupArrayIf(tuple(at, booked_at, data, minor), type = 'told.payment') AS told_payments,
+    groupArrayIf(tuple(at, booked_at, data, minor), type = 'told.application') AS told_applications,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.failed') AS failures,
     groupArrayIf(tuple(at, booked_at, data), type = 'payment.returned') AS returned,
     groupArrayIf(tuple(at, booked_at, data, if(type = 'cash.applied', 1, -1) AS sign), type IN ('cash.applied', 'cash.unapplied')) AS applied,
@@ -118,8 +128,9 @@ SELECT
     groupArrayIf(tuple(booked_at, data), type = 'revenue_schedule.set') AS schedules,
     groupArrayIf(tuple(booked_at, data), type = 'revenue.recognised') AS revenues
 FROM (
-    SELECT key, id, type, source, at, booked_at, data, contents, is_doubted FROM facts
-    UNION ALL SELECT key, id, type, source, at, booked_at, data, 1, false FROM effects
+    SELECT key, id, type, source, at, booked_at, data, contents, is_doubted, 0::Int64 AS minor FROM facts
+    UNION ALL SELECT key, id, type, source, at, booked_at, data, 1, false, 0 FROM effects
+    UNION ALL SELECT key, id, type, source, at, booked_at, data, 1, false, minor FROM parts
 )
 GROUP BY key;
 
@@ -338,8 +349,10 @@ SELECT
         AND NOT arrayExists(r -> r.data.document_id = f.data.document_id, returned), failures)) AS taken_back,
     arraySort(arrayConcat(arrayMap(p -> (p.at, p.booked_at, assumeNotNull(p.data.amount_minor)), payments),
         arrayMap(f -> (f.at, f.booked_at, -assumeNotNull(f.data.amount_minor)), taken_back),
-        arrayMap(t -> (t.at, t.booked_at, t.sign * assumeNotNull(t.data.amount_minor)), taken))) AS received,
-    arraySort(arrayMap(a -> (a.at, a.booked_at, a.sign * assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind = 'payment', applied))) AS applications,
+        arrayMap(t -> (t.at, t.booked_at, t.sign * assumeNotNull(t.data.amount_minor)), taken),
+        arrayMap(t -> (t.at, t.booked_at, t.minor), told_payments))) AS received,
+    arraySort(arrayConcat(arrayMap(t -> (t.at, t.booked_at, t.minor), told_applications),
+        arrayMap(a -> (a.at, a.booked_at, a.sign * assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind = 'payment', applied)))) AS applications,
     arrayFilter(c -> isNull(currency) OR c.data.currency = currency, credits) AS credited,
     arraySort(arrayConcat(
         arrayMap(a -> (a.at, a.booked_at, a.sign * assumeNotNull(a.data.amount_minor)), arrayFilter(a -> a.data.from_kind != 'payment', applied)),
@@ -348,7 +361,7 @@ SELECT
     arraySum(arrayMap(m -> m.3, applications)) AS applied_minor,
     arraySum(arrayMap(m -> m.3, reductions)) AS reduced_minor,
     toInt64(arraySum(arrayMap(c -> assumeNotNull(c.data.total_minor), credited))) AS credited_minor,
-    empty(payments) AND applied_minor > received_minor AS is_known_from_applications,
+    empty(payments) AND empty(told_payments) AND applied_minor > received_minor AS is_known_from_applications,
     if(is_known_from_applications, applied_minor, received_minor) AS paid_minor,
     paid_minor + reduced_minor AS settled_minor,
     arraySort(arrayConcat(if(is_known_from_applications, applications, received), reductions)) AS settling,
@@ -493,12 +506,14 @@ SELECT
         AND NOT hasAny([a.data.customer.sold_to, a.data.customer.bill_to, a.data.customer.payer], names), applied), []) AS strange,
     toInt64(arraySum(arrayMap(a -> a.sign * assumeNotNull(a.data.amount_minor), arrayFilter(a -> has(strange, a)
         OR (a.sign < 0 AND isNotNull(a.data.payment_id) AND has(arrayMap(s -> s.data.payment_id, strange), a.data.payment_id)), applied)))) AS strange_minor,
-    has_document AND notEmpty(names) AND strange_minor > 0 AS is_strangers,
+    arrayFilter(t -> notEmpty(arrayFilter(x -> x != '', [t.data.customer.sold_to, t.data.customer.bill_to, t.data.customer.payer]))
+        AND NOT hasAny([t.data.customer.sold_to, t.data.customer.bill_to, t.data.customer.payer], names), told_payments) AS strangers_receipts,
+    has_document AND notEmpty(names) AND (notEmpty(strangers_receipts) OR strange_minor > 0) AS is_strangers,
     -- taken back, and still applied
     if(empty(taken_back) OR empty(payments), 0, applied_minor - greatest(0, received_minor)) AS standing_minor,
     arrayMax(arrayMap(f -> f.booked_at, taken_back)) + minutes(240) AS unapplied_by,
     arrayFilter(b -> b.1 != '', [
-        broken(is_strangers, 'misapplied', least(strange_minor, stated_minor)),
+        broken(is_strangers, 'misapplied', least(if(notEmpty(strangers_receipts), strangers_receipts[1].minor, strange_minor), stated_minor)),
         broken(standing_minor > 0 AND now >= unapplied_by, 'reversed_after_application',
             least(standing_minor, toInt64(arraySum(arrayMap(f -> assumeNotNull(f.data.amount_minor), taken_back))))),
         broken(has_document AND cause = 'amount', 'amount', size(coalesce(net_minor, 0) - total_minor)),
@@ -559,7 +574,7 @@ SELECT
         posting IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'erp', unmended)[-1].data.failure,
         subscription IN ('waiting', 'late', 'missing'), arrayFilter(r -> r.data.target = 'billing', unmended)[-1].data.failure, NULL) AS failure
 FROM breaks AS v LEFT JOIN billing AS b ON b.key = v.key
-WHERE kind NOT IN ('summary', 'index');
+WHERE kind NOT IN ('summary', 'index', 'receipt');
 
 -- Cases of what others tell: a batch of the documents that name it and its journal, a pair of companies.
 CREATE TABLE shared ENGINE = Memory AS

@@ -5,18 +5,29 @@ from datetime import timedelta
 import pytest
 
 from company.compare import compare
-from company.faults import LIVING, MONEY_FAULTS, MONEY_TURNS, PAYOUT_FAULTS, PAYOUTS, FaultRates
+from company.faults import (
+    LIVING,
+    MONEY_FAULTS,
+    MONEY_TURNS,
+    PAYOUT_FAULTS,
+    PAYOUTS,
+    TRANSFER_FAULTS,
+    TRANSFER_TURNS,
+    FaultRates,
+)
 from tests.simulation.books_of_truth import LONG_AFTER, START, at_the_end, in_the_middle, ledger_of, lived
 
 # Most of the cases are card payments, most of the payouts are wrong; records overtake each other.
 CARDS = FaultRates.only(
-    **dict.fromkeys((*MONEY_FAULTS, *MONEY_TURNS), 0.08), **dict.fromkeys(PAYOUTS, 0.12), delivered_twice=0.2,
+    **dict.fromkeys((*MONEY_FAULTS, *MONEY_TURNS), 0.08),
+    **dict.fromkeys((*TRANSFER_FAULTS, *TRANSFER_TURNS), 0.05), **dict.fromkeys(PAYOUTS, 0.12), delivered_twice=0.2,
     out_of_order=0.4, malformed=0.1,
 )  # fmt: skip
 ENDS = {
     "over_refunded": {"refund_unmatched"}, "disputed": {"chargeback"}, "lost_dispute": {"chargeback"},
     "other_fee_kept": {"fee"}, "line_left_out": {"payout"}, "short_transfer": {"bank"}, "lost_bank_line": {"bank"},
     "wrong_rate": {"payout"}, "line_not_netted": {"fee"}, "fee_misbooked": {"fee"},
+    "transfer_overstretched": {"misapplied"}, "transfer_rest": {"unapplied_cash"},
 }  # fmt: skip
 
 
@@ -40,13 +51,22 @@ def test_each_fault_of_the_money_ends_as_a_controller_would_expect() -> None:
     for case in truth.cases.values():
         expected = case.at(as_of)
         assert expected is not None
+        if case.kind == "invoice":
+            continue  # what transfers pay: see test_company_cash
         is_of_statement = case.fault == "lost_bank_line"
         if case.fault in PAYOUT_FAULTS and is_of_statement != (case.kind == "summary"):
             assert not expected.break_classes, "what is wrong with a statement is none of the payout's"
             continue
         assert expected.break_classes == ENDS.get(case.fault, set()), case
         seen.add(case.fault)
-    assert {*MONEY_FAULTS, *(set(MONEY_TURNS) - {"charged"}), *PAYOUTS, "none"} <= seen
+    assert {
+        *MONEY_FAULTS,
+        *(set(MONEY_TURNS) - {"charged"}),
+        *PAYOUTS,
+        *TRANSFER_FAULTS,
+        *TRANSFER_TURNS,
+        "none",
+    } <= seen
 
 
 def test_the_company_that_people_watch_has_all_of_it() -> None:
