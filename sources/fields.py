@@ -131,7 +131,8 @@ class Fields:
         return value
 
     def text_or_none(self, name: str) -> str | None:
-        return self._typed(name, str, "text") if self.has(name) else None
+        text: str | None = self._given(name, str, "text")
+        return text
 
     def whole(self, name: str) -> int:
         value = self.whole_or_none(name)
@@ -140,11 +141,12 @@ class Fields:
         return value
 
     def whole_or_none(self, name: str) -> int | None:
-        return self._typed(name, int, "an integer") if self.has(name) else None
+        number: int | None = self._given(name, int, "an integer")
+        return number
 
     def flag(self, name: str) -> bool:
         """False where absent."""
-        return self._typed(name, bool, "true or false") if self.has(name) else False
+        return self._given(name, bool, "true or false") is True
 
     def moment(self, name: str) -> datetime:
         value = self.moment_or_none(name)
@@ -163,8 +165,7 @@ class Fields:
 
     def inner(self, name: str) -> "Fields":
         """The object under `name`; an empty one where absent."""
-        values = self._typed(name, dict, "an object") if self.has(name) else {}
-        return Fields(values, self.label)
+        return Fields(self._given(name, dict, "an object") or {}, self.label)
 
     def items(self, name: str) -> Iterator["Fields"]:
         """The objects of an array, or of a provider's list object {"data": [...]}; none where absent."""
@@ -184,8 +185,11 @@ class Fields:
         value = self.values.get(name)
         return Fields(value, self.label).text("id") if isinstance(value, dict) and value else self.text_or_none(name)
 
-    def _typed(self, name: str, kind: type, expected: str) -> Any:
-        value = self.values[name]
+    def _given(self, name: str, kind: type, expected: str) -> Any:
+        """The value; None where it is absent."""
+        value = self.values.get(name)
+        if value is None or value == "":
+            return None
         if type(value) is not kind:
             self.refuse(f"{name} is {shown(value)} ({kind_of(value)}), expected {expected}")
         return value
