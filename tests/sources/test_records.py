@@ -70,7 +70,8 @@ def test_stripes_lists_and_fixture_files_are_taken_apart(tmp_path: Path) -> None
     listed = written(tmp_path, "a.json", b'{"object": "list", "data": [' + ONE + b", " + TWO + b"]}")
     fixtures = written(tmp_path, "b.json", b'{"resources": {"x": ' + ONE + b', "y": ' + TWO + b"}}")
     nested = written(tmp_path, "c.json", b'[{"object": "list", "data": [' + ONE + b"]}, " + TWO + b"]")
-    for path in (listed, fixtures, nested):
+    escaped = written(tmp_path, "d.json", b'{"object": "l\\u0069st", "data": [' + ONE + b", " + TWO + b"]}")
+    for path in (listed, fixtures, nested, escaped):
         assert [record.body for record in read_stripe([str(path)])] == [ONE, TWO]
 
 
