@@ -6,10 +6,13 @@
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 SEQ_BITS = 40
+EPOCHS_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+EPOCH_LASTS = timedelta(minutes=4)
+CLOCK_EPOCHS = 1 << 23  # until the year 2089: half of what fits, so that no clock that is wrong uses them up
 
 
 def revision(epoch: int, seq: int) -> int:
@@ -17,6 +20,11 @@ def revision(epoch: int, seq: int) -> int:
     if not (0 <= epoch < 1 << (64 - SEQ_BITS) and 0 <= seq < 1 << SEQ_BITS):
         raise OverflowError(f"epoch {epoch}, seq {seq} do not fit in a revision")
     return (epoch << SEQ_BITS) + seq
+
+
+def clock_epoch(now: datetime) -> int:
+    """How far epochs have counted at least: they go on from there where all that said how far is lost."""
+    return min(max(0, (now - EPOCHS_SINCE) // EPOCH_LASTS), CLOCK_EPOCHS)
 
 
 class FactBatch(NamedTuple):

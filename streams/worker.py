@@ -28,7 +28,7 @@ from typing import Any
 from canonical.dead_letters import DeadLetter
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
-from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow, revision
+from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow, clock_epoch, revision
 from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
 from streams.identification import Identification
@@ -38,7 +38,7 @@ from streams.ports import Broker, Clock, Contact, InvariantBroken, Mark, NotOwne
 from streams.positions import BEGINNING, Input, Positions, Start
 from streams.settings import Settings
 from streams.times import from_millis
-from streams.topics import JOINED, RAW_PREFIX
+from streams.topics import BREAKS, JOINED, RAW_PREFIX
 from streams.transport import Batch
 
 log = logging.getLogger("tieout.worker")
@@ -111,6 +111,7 @@ class Worker:
         marks = await self.broker.committed(tps)
         for number in numbers:
             known = max((mark.epoch for tp, mark in marks.items() if mark and tp[1] == number), default=0)
+            known = max(known, clock_epoch(self.clock()))
             claimed[number] = Partition(
                 number,
                 await self._patiently("claim", number, self.settings.worker, known),
@@ -118,9 +119,10 @@ class Worker:
                 max(1, self.settings.deadlines_kept // len(numbers)),
             )
             claimed[number].claimed_at_s = asyncio.get_running_loop().time()
-            claimed[number].tells_all = any(mark for tp, mark in marks.items() if tp[1] == number)
         stored = {number: await self._patiently("positions", number) for number in claimed}
         starts = await self._starts(tps, stored)
+        for number, partition in claimed.items():
+            partition.tells_all = any(start.read_before is not None for tp, start in starts.items() if tp[1] == number)
         try:
             if starts:  # more workers than partitions: nothing to confirm
                 epochs = {number: partition.epoch for number, partition in claimed.items()}
@@ -157,12 +159,13 @@ class Worker:
         committed = await self.broker.committed(tps)  # after the claim: what an earlier owner still committed counts
         begins = await self.broker.start_offsets(tps)
         ids = await self.broker.topic_ids({topic for topic, _ in tps})
+        lost = await self._lost({tp for tp in tps if committed.get(tp) is None})
         starts: dict[TopicPartition, Start] = {}
         gaps: list[GapRow] = []
         for tp in tps:
             topic, number = tp
             mark = committed.get(tp)
-            offset, read_before = (mark.offset, max(mark.offset, mark.read_before)) if mark else (0, None)
+            offset, read_before = (mark.offset, max(mark.offset, mark.read_before)) if mark else (0, lost.get(tp))
             row, topic_id, begin = stored[number].get(topic), ids.get(topic, ""), begins.get(tp, 0)
             if row is None or (row.topic_id and topic_id and row.topic_id != topic_id):
                 starts[tp] = Start(begin, begin, topic_id, read_before=read_before)
@@ -179,6 +182,12 @@ class Worker:
             metrics.lost((gap.topic, gap.to_offset - gap.from_offset) for gap in gaps)
             await self._patiently("write_gaps", gaps)
         return starts
+
+    async def _lost(self, unmarked: set[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The ends of what may have been read before, though the group does not know it: something has been told."""
+        count = (await self.broker.partition_counts([BREAKS]))[BREAKS] if unmarked else 0
+        told = await self.broker.end_offsets({(BREAKS, number) for number in range(count)}) if count else {}
+        return await self.broker.end_offsets(unmarked) if any(told.values()) else {}
 
     async def _partition_count(self) -> int:
         """The number of partitions of every joined topic, which must be what the store's cases were made with."""

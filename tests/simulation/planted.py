@@ -129,8 +129,9 @@ _OF_OWNERSHIP: dict[str, Plant] = {
     "an epoch passed by a dead claim waits for ever": edited(
         Worker, "_check_not_forgotten", ("if self._passed is None:", "if True:")
     ),
-    "epochs begin anew with a store that was put back": edited(
-        Worker, "assigned", ("default=0)\n        claimed", "default=0)\n        known = 0\n        claimed")
+    "epochs begin anew with a store that was put back": all_of(
+        replaced(streams.worker, "clock_epoch", lambda now: 0),
+        edited(Worker, "assigned", ("default=0)\n        known = max(known, ", "default=0)\n        known = max(0, ")),
     ),
     "reading begins where Kafka says": edited(Worker, "_starts", (_DONE, "done = offset")),
     "reading begins where the store says": edited(Worker, "_starts", (_DONE, "done = row.next_offset")),
@@ -247,6 +248,10 @@ RARE: dict[str, Plant] = {
     ),
     "what was read before a store was put back counts as told": edited(
         Worker, "_flush", ("self.positions.reads_again(partition.number)", "False")
+    ),
+    "epochs begin anew where store and offsets are lost": replaced(streams.worker, "clock_epoch", lambda now: 0),
+    "what was told before the offsets were lost is not told again": edited(
+        Worker, "_lost", ("if any(told.values())", "if False")
     ),
     "how far was read is forgotten when a store is put back twice": edited(
         streams.worker, "_mark", ("max(offset, read.read_before or 0)", "offset")

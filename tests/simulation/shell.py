@@ -24,7 +24,7 @@ from sinks.rows import FactRow, GapRow, MatchRow, PositionRow, Stub, VerdictRow,
 from streams.partitioner import partition_of
 from streams.ports import Contact, Mark, NotOwner, Outbound
 from streams.settings import Settings
-from streams.topics import JOINED, MAX_DEAD_LETTER_BYTES
+from streams.topics import BREAKS, JOINED, MAX_DEAD_LETTER_BYTES
 from streams.transport import Batch
 from streams.worker import Worker
 
@@ -99,7 +99,7 @@ class Kafka:
         return {topic: f"id-{topic}-{self.births[topic]}" for topic in topics}
 
     async def partition_counts(self, topics: Iterable[str]) -> Mapping[str, int]:
-        return {topic: self.partitions.get(topic, 0) for topic in topics}
+        return {topic: 1 if topic == BREAKS else self.partitions.get(topic, 0) for topic in topics}
 
     async def commit(self, marks: Mapping[tuple[str, int], Mark], generation: int) -> None:
         self.calls.append("commit")
@@ -117,7 +117,9 @@ class Kafka:
                 "refused by the broker"
             )
             self.published.append(message)
-            if message.topic in self.partitions:
+            if message.topic == BREAKS:
+                self.logs[BREAKS, 0].append(message)
+            elif message.topic in self.partitions:
                 self.append(message.topic, message.key, message.value)
 
 

@@ -247,9 +247,8 @@ class Simulation:
         self.backup = self.store.backup()
 
     def _restore(self) -> None:
-        """Not while the group's offsets are lost too: then nobody knows what the lost store had told (docs/limits.md)."""
         if self.store.epochs.keys() - {number for _, number in self.kafka.committed}:
-            return
+            self._epochs_are_lost()
         for process in list(self.processes):
             process.kill("for a restore")
         self.store.restore(self.backup)
@@ -267,11 +266,15 @@ class Simulation:
             log.drop_before(min(row.next_offset if row else 0, self.kafka.offset(tp)))
 
     def _offsets_lost(self) -> None:
-        """Nor while the store, put back, knows of less than the group: of fewer epochs, or before it was caught up."""
         highest = {number: max(epoch for epoch, _ in claims) for number, claims in self.store.epochs.items() if claims}
         marks = self.kafka.committed.items()
-        if all(mark.epoch <= highest.get(number, 0) and mark.read_before <= mark.offset for (_, number), mark in marks):
-            self.kafka.committed.clear()
+        if any(mark.epoch > highest.get(number, 0) for (_, number), mark in marks):
+            self._epochs_are_lost()
+        self.kafka.committed.clear()
+
+    def _epochs_are_lost(self) -> None:
+        """Nobody knows how far they had counted: the clock has to pass what clocks ahead and many claims made of it."""
+        self.clock.passed += timedelta(days=8)
 
     def _offsets_rewound(self) -> None:
         for tp, mark in self.kafka.committed.items():

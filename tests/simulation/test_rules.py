@@ -22,7 +22,7 @@ from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
 from streams.worker import LATE_WRITES_S, Worker
-from tests.simulation.shell import START, Killed, Rig, changed, document, life
+from tests.simulation.shell import START, ClickHouse, Killed, Rig, changed, document, life
 
 KEY = "invoice:acme-us:billing:1"
 
@@ -983,6 +983,23 @@ async def test_break_told_by_a_store_that_was_put_back_is_taken_back() -> None:
     rig.kafka.send(changed(document("posting", 1, document_id="posting-2", lines=_lines(3_000)), id="second"))
     again = await start(rig, "b")
     await rig.settle(again)
+    last = max(_told(rig), key=lambda message: message["revision"])
+    assert _classes(last) == [], "the message of the store that is gone still holds"
+
+
+@scenario
+async def test_break_told_by_a_store_that_was_put_back_is_taken_back_though_the_offsets_are_lost_too() -> None:
+    """Nothing says any more how far epochs had counted, nor what had been read."""
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1), document("posting", 1, lines=_lines(9_000)))
+    await rig.settle(worker)
+    assert [_classes(message) for message in _told(rig)] == [["amount"]]
+    rig.store = ClickHouse(rig.clock)
+    rig.kafka.group_offsets.clear()
+    rig.kafka.send(changed(document("posting", 1, document_id="posting-2", lines=_lines(3_000)), id="second"))
+    rig.clock.advance(minutes=10)
+    await rig.settle(await start(rig, "b"))
     last = max(_told(rig), key=lambda message: message["revision"])
     assert _classes(last) == [], "the message of the store that is gone still holds"
 

@@ -148,6 +148,8 @@ GUARDED = [
     rare("E13", "what a lost worker wrote counts as told", rules.test_break_that_a_lost_worker_wrote_is_told_by_the_owner_who_finds_it),
     rare("E13", "what was read before a store was put back counts as told", rules.test_break_told_by_a_store_that_was_put_back_twice_is_taken_back_however_late_it_is_read_again),
     rare("E13", "how far was read is forgotten when a store is put back twice", rules.test_break_told_by_a_store_that_was_put_back_twice_is_taken_back_however_late_it_is_read_again),
+    rare("E13", "epochs begin anew where store and offsets are lost", rules.test_break_told_by_a_store_that_was_put_back_is_taken_back_though_the_offsets_are_lost_too),
+    rare("E13", "what was told before the offsets were lost is not told again", rules.test_break_told_by_a_store_that_was_put_back_is_taken_back_though_the_offsets_are_lost_too),
     planted("E13", "the epoch is not looked at before breaks are told", rules.test_worker_that_lost_the_case_tells_nothing_of_it),
     planted("E13", "epochs begin anew with a store that was put back", rules.test_break_told_by_a_store_that_was_put_back_is_taken_back),
     Guard("E14", "facts no longer kept are counted", _FORGOTTEN, rules.test_case_whose_facts_are_no_longer_kept_says_so_and_is_no_break),
