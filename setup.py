@@ -13,7 +13,7 @@ from setuptools import setup
 
 HOT = (
     "canonical/ids.py", "canonical/money.py", "matching/*.py", "matching/controls/*.py", "streams/join.py", "streams/memory.py",
-    "streams/partitioner.py", "sinks/native.py",
+    "streams/partitioner.py", "streams/batch.py", "sinks/native.py",
 )  # fmt: skip
 AS_THEY_ARE = {
     f"matching/{name}.py"
@@ -30,7 +30,7 @@ def compiled() -> list[object]:
     from mypyc.build import mypycify
 
     found = {str(path) for pattern in HOT for path in Path().glob(pattern)}
-    return list(mypycify(["--follow-imports=silent", *sorted(found - AS_THEY_ARE)], opt_level="2", debug_level="0"))
+    return list(mypycify(sorted(found - AS_THEY_ARE), opt_level="2", debug_level="0"))
 
 
 setup(ext_modules=compiled())

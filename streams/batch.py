@@ -19,6 +19,7 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from canonical.dead_letters import DeadLetter
 from canonical.events import EARLIEST, Event
@@ -90,7 +91,8 @@ def _take(record: bytes, number: int, runs: "Runs", policy: Policy, on_dead_lett
     runs.names_others = runs.names_others or names_others(event, policy)
     runs.links = (
         runs.links
-        or event.type in (LINKED, *crosswalk.TOLD)
+        or event.type == LINKED
+        or event.type in crosswalk.TOLD
         or (bool(policy.identity) and any(other_names(event, policy)))
     )
     runs.asks = runs.asks or (event.type in MONEY_IN and event.correlationid.startswith(("receipt:", "summary:")))
@@ -110,7 +112,8 @@ def _send_on(runs: "Runs", policy: Policy) -> None:
     while runs.links:
         claims: dict[str, list[Event]] = defaultdict(list)
         for event in _told(runs, policy):
-            if event.data.kind in ("alias", "customer"):  # type: ignore[union-attr]
+            told: Any = event.data
+            if told.kind in ("alias", "customer"):
                 claims[event.correlationid].append(event)
         found: set[Record] = set()
         for key, keyed in groupby(runs.merged(), key=itemgetter(0)):
