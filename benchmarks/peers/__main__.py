@@ -48,7 +48,7 @@ def row(name: str, cases: int) -> dict[str, Any]:
 
 def compare(rows: Sequence[dict[str, Any]]) -> None:
     """Adds to each rate its ratio to that of stock Faust and to tieout's, where they ran."""
-    rates = {each["name"]: each["events_per_s"] for each in rows if "events_per_s" in each}
+    rates = {each["name"]: each["events_per_s"] for each in rows if each.get("events_per_s")}
     for each in rows:
         for base, column in ((STOCK, "to_stock_faust"), (TIEOUT, "to_tieout")):
             if each["name"] in rates and base in rates:

@@ -90,10 +90,10 @@ def measure(command: Sequence[str], cases: int) -> dict[str, Any]:
 
 
 def figures(records: int, times_s: tuple[float, float, float], used: Used) -> dict[str, Any]:
-    """`times_s`: when the process was started, when the first came out of it and when the last."""
+    """`times_s`: when the process was started, when the first came out of it and when the last; no rate where all came at once."""
     started_s, first_s, last_s = times_s
     return {
-        "events": records, "events_per_s": round(records / max(last_s - first_s, 0.001)),
+        "events": records, "events_per_s": round(records / (last_s - first_s)) if last_s > first_s else None,
         "with_start_per_s": round(records / (last_s - started_s)),
         "cpu_s_per_million": round(used.cpu_s / records * 1e6, 1), "peak_mb": round(used.peak_mb),
     }  # fmt: skip
