@@ -144,7 +144,9 @@ class Bridge:
 
     def add(self, key: str, facts: Iterable[Event]) -> None:
         """One case, all its facts at once."""
-        told = list(once([event for event in facts if event.data.entity == self.basis.entity]))
+        told = list(
+            once([event for event in facts if event.data.entity == self.basis.entity and self._takes_part(event)])
+        )
         if not told:
             return
         parts = key.split(":", 3)
@@ -162,6 +164,10 @@ class Bridge:
                 self._balances[home.position].take(found)  # agrees at any moment: nothing more to compare
             else:
                 self._open[home] += found
+
+    def _takes_part(self, event: Event) -> bool:
+        """Not what came later. A later posting may still say since when what it books was known."""
+        return event.type in POSTINGS or self.basis.knows(moment(event))
 
     def result(self, missing: tuple[str, ...] = ()) -> TieOut:
         """`missing`: what is known not to be among the facts."""

@@ -156,16 +156,27 @@ def _credits(key: str, told: dict[str, list[Any]], books: Books) -> Iterator[Ent
 
 
 def _priced(key: str, events: Sequence[Any], voids: Sequence[Any], kind: Kind, sign: int, books: Books) -> Iterator[Entry]:  # fmt: skip
-    last: dict[str, Any] = {}
+    steps: dict[str, list[tuple[Any, Any | None]]] = {}
     for event, before in _versions(events):
         if before is not None:
             yield from _document(key, before, event, kind, -sign, books)
         yield from _document(key, event, event, kind, sign, books)
-        last[event.data.document_id] = event
+        steps.setdefault(event.data.document_id, []).append((event, before))
     for void, before in _versions(voids):
-        document = last.get(void.data.document_id)
-        if before is None and document is not None:
-            yield from _document(key, document, void, "voids", -sign, books, day=day_of(void))
+        if before is None:
+            yield from _voided(key, void, steps.get(void.data.document_id, []), -sign, books)
+
+
+def _voided(key: str, void: Any, steps: Sequence[tuple[Any, Any | None]], sign: int, books: Books) -> Iterator[Entry]:
+    """What stood when the void became known; a version that became known after it is taken back from then on."""
+    day = day_of(void)
+    stood = [event for event, _ in steps if moment(event) <= moment(void)]
+    if stood:
+        yield from _document(key, stood[-1], void, "voids", sign, books, day=day)
+    for event, before in steps[len(stood) :]:
+        if before is not None:
+            yield from _document(key, before, event, "voids", -sign, books, day=day)
+        yield from _document(key, event, event, "voids", sign, books, day=day)
 
 
 def _document(key: str, event: Any, because: Any, kind: Kind, sign: int, books: Books, day: date | None = None) -> Iterator[Entry]:  # fmt: skip

@@ -57,7 +57,7 @@ def test_whatever_the_door_lets_in_is_answered(invoices: list[Any], paid: list[A
     assert taken <= sum(item.open_minor for item in items)
     for decision in decided:
         event = as_event(decision, POLICY.hash, 7)
-        assert records.decode(records.encode(event)) == event
+        assert structs.decode(records.encode(event)) == event
         case = cases[event.correlationid]
         case.add(event)
         if isinstance(decision, Match):

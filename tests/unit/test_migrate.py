@@ -13,16 +13,20 @@ def test_every_shipped_migration_has_a_number_and_both_directions() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+# What may be said twice. A table that is made again is filled beside the old one, under a name that is nobody's, and exchanged.
+AGAIN = re.compile(
+    r"CREATE .*?\bIF NOT EXISTS\b|DROP .*?\bIF EXISTS\b|ALTER .*?\bIF (NOT )?EXISTS\b"
+    r"|ALTER .*?\b(MODIFY (QUERY|SETTING|COLUMN)|RESET SETTING|MATERIALIZE)\b"
+    r"|INSERT INTO \w+_(next|before)\b|EXCHANGE TABLES (?P<table>\w+) AND (?P=table)_(next|before)$|DROP TABLE \w+_(next|before) SYNC$",
+    re.DOTALL,
+)
+
+
 def test_a_migration_that_was_cut_off_can_be_run_again() -> None:
+    """tests/integration/test_store_migrations.py cuts the last one off at every step."""
     for migration in read():
-        for statement in statements(migration.up):
-            assert re.match(
-                r"(CREATE .*?\bIF NOT EXISTS|ALTER .*?\bIF NOT EXISTS|ALTER .*?\bMODIFY QUERY)\b", statement, re.DOTALL
-            ), statement
-        for statement in statements(migration.down):
-            assert re.match(
-                r"(DROP .*?\bIF EXISTS|ALTER .*?\bIF EXISTS|ALTER .*?\bMODIFY QUERY)\b", statement, re.DOTALL
-            ), statement
+        for statement in (*statements(migration.up), *statements(migration.down)):
+            assert AGAIN.match(statement), statement
 
 
 def test_every_table_that_is_written_is_synced_to_disk_before_the_answer() -> None:
