@@ -29,6 +29,9 @@ oracle: setup-dev  ## Compares the verdicts on a million cases with SQL over the
 	$(BIN)/python -m tests.oracle --cases 1000000 --money
 	$(BIN)/python -m tests.oracle --cases 100000 --ledger
 	$(BIN)/python -m tests.oracle --cases 100000 --billed
+	$(BIN)/python -m tests.oracle --cases 100000 --cash
+	$(BIN)/python -m tests.oracle --cases 100000 --corrected
+	$(BIN)/python -m tests.oracle --cases 100000 --written-off
 
 check: setup-dev  ## Format, lint, types, and the rules that no tool knows
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ if ! command -v cc >/dev/null; then
     exit 2
 fi
 echo "tieout: compiling the hot path" >&2
-rm -rf "$target"
+rm -rf "$target" build  # what an earlier build left there would be installed too
 PATH="$PWD/.venv/bin:$PATH" TIEOUT_COMPILED=1 .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps \
     --no-build-isolation --target "$target" .
 echo "$stamp" >"$target/stamp"
