@@ -29,7 +29,7 @@ def intercompany(view: View) -> Answer:
     Otherwise the group's revenue, expense and balances do not eliminate, and the consolidated statements show money that
     nobody outside ever owed.
     """
-    told = [event for event in view.of(ALLOCATION) if event.data.kind == "intercompany"]
+    told = [event for event in view.of(ALLOCATION) if event.data.kind == "intercompany" and event.data.currency]
     if not told:
         return _NONE
     rest: Counter[str] = Counter()
