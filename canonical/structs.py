@@ -45,8 +45,6 @@ class RecordError(ValueError):
 
 def decode(raw: bytes) -> Event:
     """One record to an event. Raises RecordError."""
-    if len(raw) > MAX_RECORD_BYTES:
-        raise RecordError(f"record of {len(raw)} bytes, limit {MAX_RECORD_BYTES}")
     return plain(raw) or _decode_with_care(raw)
 
 
@@ -122,6 +120,8 @@ def _is_plain(event: Event) -> bool:
 
 
 def _decode_with_care(raw: bytes) -> Event:
+    if len(raw) > MAX_RECORD_BYTES:
+        raise RecordError(f"record of {len(raw)} bytes, limit {MAX_RECORD_BYTES}")
     try:
         check_unknown_fields(raw)
         full = cast(Event, _full.decode(raw))
