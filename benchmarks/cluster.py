@@ -43,6 +43,7 @@ class Cluster(NamedTuple):
 @contextmanager
 def cluster(partitions: int = 8, *, pinned: bool = True, sources: Sequence[str] = tuple(SOURCES)) -> Iterator[Cluster]:
     """Broker and store, migrated and with topics; `pinned` to the second core where there is one, and we with them."""
+    environment()  # compiled before anybody's clock runs
     ours = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="tieout-bench-") as name:
         folder = Path(name)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.restart [--cases 1000000] [--events 200000] [--cached 200000]
 
-The store is filled with open invoices: a fact and the verdict of each, as a worker would have left them. Then records for
-cases spread over all of them are appended and a worker is started, which keeps `cached` cases in memory at the most.
+The store is filled with open invoices: a fact and the verdict of each, and the positions, as a worker would have left them.
+Then records for cases spread over all of them are appended and a worker is started, which keeps `cached` cases in memory at
+the most. The group has committed before: a broker that has never had a group takes a second more to make its topic.
 Reported: seconds from the start of the process to its partitions and to its first verdict that can be seen, memory when it
 had loaded and at its peak. The end state is checked: every record a fact of its case beside the old one, no case new.
 """
@@ -12,6 +13,9 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from benchmarks import load
 from benchmarks.cluster import cluster, peak_mb, wait_for
@@ -22,8 +26,11 @@ from matching.judge import judge
 from matching.policy import load as load_policy
 from matching.verdict import parts
 from sinks.client import Store
-from sinks.rows import FactBatch, VerdictRow
+from sinks.rows import FactBatch, PositionRow, VerdictRow
+from streams import topics
 from streams.partitioner import partition_of
+from streams.positions import BEGINNING
+from streams.settings import Settings
 
 PARTITIONS = 8
 CHUNK = 50_000
@@ -38,6 +45,7 @@ def main() -> None:
 def measure(cases: int, events: int, cached: int) -> dict[str, Any]:
     with cluster(PARTITIONS, pinned=False) as found:
         fill(Store(found.client()), cases, PARTITIONS)
+        _commit_nothing(found.kafka.bootstrap)
         load.produce(found.kafka.bootstrap, _postings(cases, events))
         log = found.log()
         client = found.client()
@@ -94,6 +102,18 @@ def fill(store: Store, cases: int, partitions: int) -> None:
             mine = [each for home, each in zip(homes, chunk, strict=True) if home == number]
             offsets = range(10**9 + first, 10**9 + first + len(mine))
             store.write_facts([FactBatch("invoices", number, offsets, [raw.replace(name, each) for each in mine])])
+    store.write_positions([
+        PositionRow("invoices", "", number, 0, 0, cases, now, 0, 0, 0, BEGINNING, BEGINNING, now, "{}")
+        for number in range(partitions)
+    ])  # fmt: skip
+
+
+def _commit_nothing(bootstrap: str) -> None:
+    """The group stands at the beginning of every topic."""
+    places = [TopicPartition(topic, number, 0) for topic in topics.JOINED for number in range(PARTITIONS)]
+    group = ConsumerGroupTopicPartitions(Settings.group, places)
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # it must live until it has answered
+    admin.alter_consumer_group_offsets([group])[Settings.group].result(60)
 
 
 def _postings(cases: int, events: int) -> Iterator[load.Message]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
@@ -25,6 +25,7 @@ POLL_S = 0.05
 TAIL_LINES = 15
 _PARENT = "TIEOUT_PARENT"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Found = TypeVar("Found")
 
@@ -54,12 +55,12 @@ class Supervisor:
     def start(self, name: str, command: Sequence[str], env: Mapping[str, str] = {}) -> Child:
         """`env` is added to this process's environment."""
         log = self.logs / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, _signals_wait():  # a child that is not in the list yet would outlive us
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
                 env={**os.environ, **env, _PARENT: str(os.getpid())},
             )  # fmt: skip
-        self.children.append(Child(name, process, log))
+            self.children.append(Child(name, process, log))
         return self.children[-1]
 
     def check(self) -> None:
@@ -145,8 +146,22 @@ def interrupt_on_signals() -> None:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, interrupt)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Those that end the program are handled when the block has ended. Only the main thread may ask for it."""
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def follow_parent() -> None:
