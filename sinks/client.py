@@ -205,21 +205,46 @@ class Store:
                 found[key].append(FactRow(*row))
         return found
 
-    def known(self, partition: int) -> bytes:
-        """A hash of every case of a partition, in order, as unsigned little-endian integers of 64 bits: `key_hash`."""
+    def known(self, partitions: Sequence[int]) -> dict[int, bytes]:
+        """A hash of every case by partition, in order, as unsigned little-endian integers of 64 bits: `key_hash`."""
         query = (
-            f"SELECT DISTINCT halfMD5(case_key) AS hash FROM verdicts WHERE partition = {int(partition)} ORDER BY hash"
+            "SELECT partition, arraySort(groupUniqArray(halfMD5(case_key))) FROM verdicts "
+            f"WHERE partition IN ({_numbers(partitions)}) GROUP BY partition"
         )
-        return self._try(lambda: self.client.raw_query(query, fmt="RowBinary", settings=READ_SETTINGS))
+        found = dict.fromkeys(partitions, b"")
+        answer = self._try(lambda: self.client.raw_query(query, fmt="RowBinary", settings=READ_SETTINGS))
+        place = 0
+        while place < len(answer):
+            partition = int.from_bytes(answer[place : place + 4], "little")
+            count, start = native.read_varint(answer, place + 4)
+            place = start + 8 * count
+            found[partition] = answer[start:place]
+        return found
 
-    def deadlines(self, partition: int, since: datetime, limit: int) -> list[tuple[datetime, str]]:
-        """The next deadlines of a partition's open cases at or after `since`, in order."""
+    def deadlines(
+        self, partitions: Sequence[int], since: datetime, limit: int
+    ) -> dict[int, list[tuple[datetime, str]]]:
+        """The next `limit` deadlines of each partition's open cases at or after `since`, in order."""
         query = (
-            "SELECT toUnixTimestamp64Micro(assumeNotNull(next_deadline)) AS micros, case_key FROM open_cases FINAL "
-            f"WHERE partition = {int(partition)} AND next_deadline >= fromUnixTimestamp64Micro({native.micros(since)}) "
-            f"ORDER BY micros, case_key LIMIT {int(limit)}"
+            f"SELECT partition, groupArraySorted({int(limit)})((toUnixTimestamp64Micro(assumeNotNull(next_deadline)), case_key)) "
+            f"FROM open_cases FINAL WHERE partition IN ({_numbers(partitions)}) "
+            f"AND next_deadline >= fromUnixTimestamp64Micro({native.micros(since)}) GROUP BY partition"
         )
-        return [(native.from_micros(micros), key) for micros, key in self._query(query)]
+        found: dict[int, list[tuple[datetime, str]]] = {partition: [] for partition in partitions}
+        for partition, listed in self._query(query):
+            found[partition] = [(native.from_micros(micros), key) for micros, key in listed]
+        return found
+
+    def awaited(self, partitions: Sequence[int]) -> dict[int, dict[str, datetime]]:
+        """From when on open cases of each partition wait for a source, by source."""
+        query = (
+            "SELECT partition, awaited.source, toUnixTimestamp64Micro(min(awaited.until)) FROM open_cases FINAL "
+            f"ARRAY JOIN awaiting AS awaited WHERE partition IN ({_numbers(partitions)}) GROUP BY 1, 2"
+        )
+        found: dict[int, dict[str, datetime]] = {partition: {} for partition in partitions}
+        for partition, source, micros in self._query(query):
+            found[partition][source] = native.from_micros(micros)
+        return found
 
     def awaiting(self, partition: int, source: str, limit: int) -> list[tuple[datetime, str]]:
         """Open cases of a partition that wait for `source`, by up to when it must be complete, the earliest first."""
@@ -265,9 +290,12 @@ class Store:
         )
         return [(key, epoch) for key, epoch in self._query(query)]
 
-    def positions(self, partition: int) -> dict[str, PositionRow]:
-        """How far each topic's `partition` is stored, by topic."""
-        return {row.topic: row for row in self._positions(f"partition = {int(partition)}")}
+    def positions(self, partitions: Sequence[int]) -> dict[int, dict[str, PositionRow]]:
+        """How far each partition of each topic is stored, by partition and topic."""
+        found: dict[int, dict[str, PositionRow]] = {partition: {} for partition in partitions}
+        for row in self._positions(f"partition IN ({_numbers(partitions)})"):
+            found[row.partition][row.topic] = row
+        return found
 
     def progress(self, topics: Sequence[str]) -> list[PositionRow]:
         """How far all partitions of these topics are stored, whoever owns them."""
@@ -441,6 +469,10 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _numbers(partitions: Sequence[int]) -> str:
+    return ",".join(f"{partition:d}" for partition in partitions)
 
 
 def _quoted(text: str) -> str:

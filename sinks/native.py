@@ -36,6 +36,15 @@ _KEYS_VERSION, _OWN_KEYS_OF_UINT32 = 1, 0x602
 _VARINTS = [varint(value) for value in range(16_384)]  # all of one and two bytes
 
 
+def read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """The number that begins at `place`, and where what follows it begins."""
+    value = shift = 0
+    while data[place] & 0x80:
+        value |= (data[place] & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+    return value | data[place] << shift, place + 1
+
+
 def block(rows: int, columns: Iterable[tuple[str, str, Pieces]]) -> list[bytes]:
     """Pieces of one block from (name, type, data) columns of `rows` values each."""
     columns = list(columns)

@@ -40,7 +40,7 @@ STORE_PATIENCE_S = 2.0  # of one call; the worker itself repeats it, and looks w
 LEAVE_TIMEOUT_S = 5.0
 GAUGES_EVERY_S = 5.0
 READS = frozenset(
-    ("open_now", "holders", "untold", "split_cases", "facts_of", "verdicts_of", "known", "deadlines", "awaiting", "judged_otherwise", "positions", "progress",
+    ("open_now", "holders", "untold", "split_cases", "facts_of", "verdicts_of", "known", "deadlines", "awaited", "awaiting", "judged_otherwise", "positions", "progress",
      "known_letters", "unidentified", "open_items", "matches_of")
 )  # fmt: skip
 

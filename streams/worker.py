@@ -20,7 +20,7 @@ unexpected is raised to the caller, which ends the process without a commit.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,10 +116,10 @@ class Worker:
                 number,
                 await self._patiently("claim", number, self.settings.worker, known),
                 self.policy.limits.facts_of,
-                max(1, self.settings.deadlines_kept // len(numbers)),
+                self._deadlines_each(len(numbers)),
             )
             claimed[number].claimed_at_s = asyncio.get_running_loop().time()
-        stored = {number: await self._patiently("positions", number) for number in claimed}
+        stored: Mapping[int, Mapping[str, PositionRow]] = await self._patiently("positions", numbers) if numbers else {}
         starts = await self._starts(tps, stored)
         for number, partition in claimed.items():
             partition.tells_all = any(start.read_before is not None for tp, start in starts.items() if tp[1] == number)
@@ -133,8 +133,8 @@ class Worker:
             return
         self.partition_count = await self._partition_count()
         self._raw_counts = await self.broker.partition_counts(self.feeds.topics)
-        for partition in claimed.values():
-            await self._learn(partition, stored[partition.number].values())
+        if claimed:
+            await self._learn(claimed, stored)
         ends = await self.broker.end_offsets(tps)
         if this != self._assignments:
             log.info("the assignment of generation %s was overtaken while it loaded", generation)
@@ -202,18 +202,30 @@ class Worker:
             raise InvariantBroken(f"topics have {count} partitions, the store was filled with {stored}")
         return count
 
-    async def _learn(self, partition: Partition, rows: Iterable[PositionRow]) -> None:
-        """Which cases exist, what is due, and whose breaks an earlier owner judged and perhaps did not tell."""
-        partition.told_to = max((revision(row.epoch, row.seq) for row in rows), default=0)
-        partition.known = Known(await self._patiently("known", partition.number))
-        await self._refill(partition, BEGINNING)
-        for source in self.policy.feeds:
-            for until, _ in await self._patiently("awaiting", partition.number, source, 1):
-                partition.awaited[source] = until
-        untold = await self._untold(partition)
-        await self._load(partition, untold)
-        for key in untold:
-            partition.touch(key, partition.entry(key))
+    async def _learn(self, claimed: Mapping[int, Partition], stored: Mapping[int, Mapping[str, PositionRow]]) -> None:
+        """Which cases exist, what is due, and whose breaks an earlier owner judged and perhaps did not tell.
+
+        Each table is gone through once for all partitions: at millions of cases that is what a start takes.
+        """
+        numbers = list(claimed)
+        known = await self._patiently("known", numbers)
+        deadlines = await self._patiently("deadlines", numbers, BEGINNING, self._deadlines_each(len(numbers)))
+        awaited = await self._patiently("awaited", numbers)
+        for number, partition in claimed.items():
+            rows = stored[number].values()
+            partition.told_to = max((revision(row.epoch, row.seq) for row in rows), default=0)
+            partition.known = Known(known[number])
+            partition.deadlines.refill(deadlines[number])
+            partition.awaited.update(
+                (source, at) for source, at in awaited[number].items() if source in self.policy.feeds
+            )
+            untold = await self._untold(partition)
+            await self._load(partition, untold)
+            for key in untold:
+                partition.touch(key, partition.entry(key))
+
+    def _deadlines_each(self, partitions: int) -> int:
+        return max(1, self.settings.deadlines_kept // max(1, partitions))
 
     async def _untold(self, partition: Partition) -> list[str]:
         """Cases that an earlier owner judged, and perhaps did not tell; each once."""
@@ -226,7 +238,8 @@ class Worker:
 
     async def _refill(self, partition: Partition, since: datetime) -> None:
         deadlines = partition.deadlines
-        deadlines.refill(await self._patiently("deadlines", partition.number, since, deadlines.most))
+        stored = await self._patiently("deadlines", [partition.number], since, deadlines.most)
+        deadlines.refill(stored[partition.number])
 
     # Reading
 

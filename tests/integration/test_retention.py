@@ -69,7 +69,7 @@ def test_facts_that_went_leave_their_case_counted_and_open(store: Store) -> None
     stub, raw = store.verdicts_of([case_key(1)])[case_key(1)]
     assert (stub.facts, raw) == (3, verdict(1))
     assert rows(store.client, "SELECT case_key, exposure_minor FROM open_cases FINAL") == [(case_key(1), 12_000)]
-    assert len(store.known(1)) == 8
+    assert len(store.known([1])[1]) == 8
 
 
 def test_for_ever_again_is_for_ever(store: Store) -> None:

@@ -353,12 +353,13 @@ def test_seventy_thousand_known_cases_are_a_sorted_hash_each(store: Store) -> No
         verdict_row(0, raw.replace(b"INV-0", b"INV-%d" % number), seq=number) for number in range(70_000)
     ])  # fmt: skip
     store.write_verdicts([verdict_row(1, verdict(1), seq=90_000), verdict_row(2, verdict(90_000), seq=1, partition=2)])
-    known = array("Q", store.known(1))
+    found = store.known([1, 2, 3])
+    known = array("Q", found[1])
     keys = [key for (key,) in store.client.query("SELECT case_key FROM verdicts FINAL WHERE partition = 1").result_rows]
     assert len(keys) == 70_000
     assert list(known) == sorted(map(key_hash, keys))
-    assert list(array("Q", store.known(2))) == [key_hash(case_key(90_000))]
-    assert store.known(3) == b""
+    assert list(array("Q", found[2])) == [key_hash(case_key(90_000))]
+    assert found[3] == b""
 
 
 def test_the_next_deadlines_of_open_cases_come_in_their_order(store: Store) -> None:
@@ -370,9 +371,8 @@ def test_the_next_deadlines_of_open_cases_come_in_their_order(store: Store) -> N
         verdict_row(9, verdict(9, next_deadline=due[2]), seq=9, partition=2),
     ])  # fmt: skip
     moments = [datetime.fromisoformat(text) for text in due]
-    assert store.deadlines(1, moments[0], 3) == [(moments[n], case_key(n)) for n in (2, 3, 4)]
-    assert store.deadlines(1, moments[4], 3) == [(moments[n], case_key(n)) for n in (4, 5)]
-    assert store.deadlines(3, moments[0], 3) == []
+    assert store.deadlines([1, 3], moments[0], 3) == {1: [(moments[n], case_key(n)) for n in (2, 3, 4)], 3: []}
+    assert store.deadlines([1], moments[4], 3) == {1: [(moments[n], case_key(n)) for n in (4, 5)]}
 
 
 def test_cases_that_await_a_source_come_in_the_order_of_what_they_await(store: Store) -> None:
@@ -390,6 +390,7 @@ def test_cases_that_await_a_source_come_in_the_order_of_what_they_await(store: S
     assert store.awaiting(1, "erp", 9) == [(moments[3], case_key(2)), (moments[5], case_key(1))]
     assert store.awaiting(1, "erp", 1) == [(moments[3], case_key(2))]
     assert store.awaiting(1, "payments", 9) == [(moments[1], case_key(1))]
+    assert store.awaited([1, 2]) == {1: {"erp": moments[3], "payments": moments[1]}, 2: {}}
     assert store.awaiting(2, "erp", 9) == store.awaiting(1, "billing", 9) == []
 
 
@@ -438,8 +439,9 @@ def test_positions_keep_the_newest_flush(store: Store) -> None:
     )  # fmt: skip
     store.write_positions([newest, newest._replace(topic="postings", next_offset=2**40)])
     store.write_positions([newest._replace(epoch=1, seq=900, next_offset=9_999), newest._replace(partition=2)])
-    assert store.positions(1) == {"invoices": newest, "postings": newest._replace(topic="postings", next_offset=2**40)}
-    assert store.positions(0) == {}
+    assert store.positions([0, 1]) == {
+        0: {}, 1: {"invoices": newest, "postings": newest._replace(topic="postings", next_offset=2**40)},
+    }  # fmt: skip
     assert sorted(store.progress(["invoices", "orders"])) == [newest, newest._replace(partition=2)]
 
 

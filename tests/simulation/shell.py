@@ -204,8 +204,11 @@ class ClickHouse:
         later = (row for row in before if revision(row.epoch, row.seq) > told_to)
         return sorted({_decoded(row.raw)["correlation_id"] for row in later})
 
-    def positions(self, partition: int) -> dict[str, PositionRow]:
-        return {topic: row for (topic, number), row in self.position_rows.items() if number == partition}
+    def positions(self, partitions: Sequence[int]) -> dict[int, dict[str, PositionRow]]:
+        return {
+            partition: {topic: row for (topic, number), row in self.position_rows.items() if number == partition}
+            for partition in partitions
+        }
 
     def meta(self, key: str) -> str | None:
         return self.metas.get(key)
@@ -219,13 +222,30 @@ class ClickHouse:
     def write_gaps(self, rows: Sequence[GapRow]) -> None:
         self.gaps.extend(rows)
 
-    def known(self, partition: int) -> bytes:
-        keys = {key for key, row in self.final().items() if row.partition == partition}
-        return array("Q", sorted(map(key_hash, keys))).tobytes()
+    def known(self, partitions: Sequence[int]) -> dict[int, bytes]:
+        hashes: dict[int, list[int]] = {partition: [] for partition in partitions}
+        for key, row in self.final().items():
+            if row.partition in hashes:
+                hashes[row.partition].append(key_hash(key))
+        return {partition: array("Q", sorted(found)).tobytes() for partition, found in hashes.items()}
 
-    def deadlines(self, partition: int, since: datetime, limit: int) -> list[tuple[datetime, str]]:
-        open_cases = ((_time(verdict["next_deadline"]), key) for key, verdict in self._open(partition))
-        return sorted((at, key) for at, key in open_cases if at is not None and at >= since)[:limit]
+    def deadlines(
+        self, partitions: Sequence[int], since: datetime, limit: int
+    ) -> dict[int, list[tuple[datetime, str]]]:
+        found = {}
+        for partition in partitions:
+            open_cases = ((_time(verdict["next_deadline"]), key) for key, verdict in self._open(partition))
+            found[partition] = sorted((at, key) for at, key in open_cases if at is not None and at >= since)[:limit]
+        return found
+
+    def awaited(self, partitions: Sequence[int]) -> dict[int, dict[str, datetime]]:
+        found: dict[int, dict[str, datetime]] = {partition: {} for partition in partitions}
+        for partition, sources in found.items():
+            for _, verdict in self._open(partition):
+                for awaited in verdict.get("awaiting", ()):
+                    until = datetime.fromisoformat(awaited["until"])
+                    sources[awaited["source"]] = min(until, sources.get(awaited["source"], until))
+        return found
 
     def awaiting(self, partition: int, source: str, limit: int) -> list[tuple[datetime, str]]:
         waiting = (
