@@ -226,13 +226,13 @@ class Store:
     ) -> dict[int, list[tuple[datetime, str]]]:
         """The next `limit` deadlines of each partition's open cases at or after `since`, in order."""
         query = (
-            f"SELECT partition, groupArraySorted({int(limit)})((toUnixTimestamp64Micro(assumeNotNull(next_deadline)), case_key)) "
-            f"FROM open_cases FINAL WHERE partition IN ({_numbers(partitions)}) "
-            f"AND next_deadline >= fromUnixTimestamp64Micro({native.micros(since)}) GROUP BY partition"
+            "SELECT partition, toUnixTimestamp64Micro(assumeNotNull(next_deadline)) AS micros, case_key FROM open_cases FINAL "
+            f"WHERE partition IN ({_numbers(partitions)}) AND next_deadline >= fromUnixTimestamp64Micro({native.micros(since)}) "
+            f"ORDER BY partition, micros, case_key LIMIT {int(limit)} BY partition"
         )
         found: dict[int, list[tuple[datetime, str]]] = {partition: [] for partition in partitions}
-        for partition, listed in self._query(query):
-            found[partition] = [(native.from_micros(micros), key) for micros, key in listed]
+        for partition, micros, key in self._query(query):
+            found[partition].append((native.from_micros(micros), key))
         return found
 
     def awaited(self, partitions: Sequence[int]) -> dict[int, dict[str, datetime]]:

@@ -29,7 +29,7 @@ from streams.ports import Contact, Mark, Outbound, TopicPartition
 from streams.publisher import Publisher
 from streams.settings import Settings
 from streams.topics import ids, to_create
-from streams.transport import Batch, BatchTopic, Transport
+from streams.transport import Batch, BatchTopic, NoTables, Transport
 from streams.worker import Worker
 
 log = logging.getLogger("tieout.app")
@@ -139,6 +139,7 @@ def build(settings: Settings) -> tuple[faust.App, Worker, Publisher]:
         stream_recovery_delay=0.0,
         broker_session_timeout=settings.session_timeout_s,
         Topic=BatchTopic,
+        TableManager=NoTables,
         autodiscover=False,
     )
     app.tieout = settings

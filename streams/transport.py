@@ -20,6 +20,7 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -95,6 +96,14 @@ class BatchTopic(faust.Topic):  # type: ignore[misc]
             return self._create_event(None, message.value, None, message)
 
         self.decode = decode
+
+
+class NoTables(TableManager):  # type: ignore[misc]
+    """tieout keeps none; Faust's own waits a second for them before it subscribes."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]

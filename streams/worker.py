@@ -341,20 +341,22 @@ class Worker:
         horizon = self.feeds.horizon(self.positions.now(self.clock()))
         fired = 0
         async with self._flushing:  # what the store is asked then knows of everything judged
-            for partition in list(self.partitions.values()):
-                keys = await self._overtaken(partition, horizon)
+            owned = list(self.partitions.values())
+            for partition in owned:
+                keys = await self._overtaken(
+                    partition, horizon, max(1, self.settings.deadlines_per_flush // len(owned))
+                )
                 fired += await self._touch(partition, keys) if keys else 0
         metrics.deadlines_fired(fired)
         return fired
 
-    async def _overtaken(self, partition: Partition, horizon: datetime) -> list[str]:
-        most = self.settings.deadlines_per_flush
+    async def _overtaken(self, partition: Partition, horizon: datetime, most: int) -> list[str]:
         if partition.deadlines.is_spent(horizon):
             await self._refill(partition, partition.deadlines.until)
         keys = list(partition.due(horizon, most))
         for source, until in list(partition.awaited.items()):
-            if until <= self.feeds.complete_to[source]:
-                keys += await self._proven(partition, source, most)
+            if until <= self.feeds.complete_to[source] and len(keys) < most:
+                keys += await self._proven(partition, source, most - len(keys))
         if not keys and not partition.is_of_policy and self.positions.behind() <= self.settings.backlog_records:
             keys = await self._patiently("judged_otherwise", partition.number, self.policy.hash, most)
             partition.is_of_policy = not keys
@@ -468,13 +470,15 @@ class Worker:
                 await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
             self._check_not_forgotten()
             started = loop.time()
-            if started - told_s >= self.settings.progress_interval_s:
+            await self.fire_deadlines()
+            await self.flush()
+            if (
+                started - told_s >= self.settings.progress_interval_s
+            ):  # after it: a new owner's first verdicts do not wait
                 told_s = started
                 self.positions.changed = True  # also where nothing was read: others wait for how far we are
                 await self.refresh_progress()
                 await self.tell_late_writes()
-            await self.fire_deadlines()
-            await self.flush()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
         await self.flush()

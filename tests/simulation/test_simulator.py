@@ -30,8 +30,12 @@ def test_whatever_fails_every_case_ends_as_sql_says() -> None:
 
 
 def test_every_fault_strikes_in_some_run() -> None:
-    struck = {fault for seed in range(40) for fault in simulate(seed).struck}
-    assert struck == {*AT_A_CALL, *AT_ANY_TIME}
+    missed = {*AT_A_CALL, *AT_ANY_TIME}
+    for seed in range(200):
+        missed -= simulate(seed).struck.keys()
+        if not missed:
+            break
+    assert not missed
 
 
 @pytest.mark.parametrize("name", PLANTED)
