@@ -12,7 +12,7 @@ from pathlib import Path
 from setuptools import setup
 
 HOT = (
-    "canonical/ids.py", "canonical/money.py", "matching/*.py", "matching/controls/*.py", "streams/join.py", "streams/memory.py",
+    "canonical/ids.py", "canonical/money.py", "canonical/plain.py", "matching/*.py", "matching/controls/*.py", "streams/hop_counts.py", "streams/join.py", "streams/memory.py",
     "streams/partitioner.py", "streams/batch.py", "sinks/native.py",
 )  # fmt: skip
 AS_THEY_ARE = {

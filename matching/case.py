@@ -65,17 +65,17 @@ class Case:
             return False
         return self._add_rival(event)
 
-    def everything(self) -> Iterator[Event]:
+    def everything(self) -> list[Event]:
         """Every content of every fact, those that no longer hold too; in no order."""
-        yield from self._facts.values()
-        yield from self._rivals or ()
+        return [*self._facts.values(), *(self._rivals or ())]
 
     def facts(self) -> list[Event]:
         """One event an id, in order of (time, id)."""
         chosen = list(self._facts.values())
         if self._rivals is not None:
             chosen = [min(self._contents(ident), key=_preference) for ident in self._facts]
-        chosen.sort(key=_in_order)
+        if len(chosen) > 1:
+            chosen.sort(key=_in_order)
         return chosen
 
     def conflicts(self) -> tuple[str, ...]:

@@ -55,14 +55,16 @@ def effects(case: Case, policy: Policy) -> list[Effect]:
     """Every effect of the case, in order of (target, kind, document); none for most cases."""
     told: dict[tuple[str, str, str], Effect] = {}
     chosen: list[Any] = []
+    has_other_names = bool(policy.identity)
     for fact in case.everything():
-        parts = PARTS.get(fact.type)
+        event_type = fact.type
+        parts = PARTS.get(event_type)
         if parts is not None:
             for part in parts(fact, policy):
                 _name(told, case.key, part, fact)
-        elif fact.type == MADE:
+        elif event_type == MADE:
             chosen.append(fact)
-        if policy.identity:
+        if has_other_names:
             _name_others(told, case.key, fact, policy)
     if policy.terms.crosswalks and policy.terms.expect[split_key(case.key)[2]].crosswalk:
         for target, fact in crosswalk.asked(case).items():
@@ -105,13 +107,16 @@ def _name_chosen(told: dict[tuple[str, str, str], Effect], home: str, chosen: li
 
 def _of_choice(choice: Any, payment: Any) -> Iterable[Part]:
     """A line of a bank that was chosen to be a payout is its arrival, signed as the line is."""
-    for part in choice.data.allocations or ():
-        if kind_of(part.target) == "payout":
-            sign = -1 if payment.data.amount_minor < 0 else 1
-            yield Part(part.target, "bank", sign * part.amount_minor, payment.data.currency)
-            continue
-        settled_minor = part.amount_minor if part.settled_minor is None else part.settled_minor
-        yield Part(part.target, "payment", settled_minor, part.settled_currency or payment.data.currency)
+    allocations = choice.data.allocations
+    return [_of_allocation(part, payment.data) for part in allocations] if allocations else ()
+
+
+def _of_allocation(part: Any, payment: Any) -> Part:
+    if kind_of(part.target) == "payout":
+        sign = -1 if payment.amount_minor < 0 else 1
+        return Part(part.target, "bank", sign * part.amount_minor, payment.currency)
+    settled_minor = part.amount_minor if part.settled_minor is None else part.settled_minor
+    return Part(part.target, "payment", settled_minor, part.settled_currency or payment.currency)
 
 
 def names_others(event: Any, policy: Policy) -> bool:
@@ -257,16 +262,14 @@ def _of_invoice(fact: Any, policy: Policy) -> Iterable[Part]:
     document that it replaces; without a subscription, of what else may be the same document."""
     data = fact.data
     order = data.order_key or (_order_of(fact, policy) if data.subscription_id is not None else None)
-    if order is not None:
-        yield Part(order, "bill", data.total_minor, data.currency)
-    else:
-        yield from _by_natural_key(fact)
+    parts = _by_natural_key(fact) if order is None else [Part(order, "bill", data.total_minor, data.currency)]
     if data.summary_key is not None:
-        yield Part(data.summary_key, "member", data.total_minor, data.currency)
+        parts = [*parts, Part(data.summary_key, "member", data.total_minor, data.currency)]
     if data.counterparty is not None:
-        yield from _between_companies(data, data.total_minor)
+        parts = [*parts, *_between_companies(data, data.total_minor)]
     if data.replaces is not None:
-        yield from _of_rebill(fact)
+        parts = [*parts, *_of_rebill(fact)]
+    return parts
 
 
 def _order_of(fact: Any, policy: Policy) -> str | None:
@@ -277,23 +280,23 @@ def _order_of(fact: Any, policy: Policy) -> str | None:
     return key_or_none(partial(case_key, "order"), entity, system, fact.data.subscription_id)
 
 
-def _by_natural_key(fact: Any) -> Iterator[Part]:
+def _by_natural_key(fact: Any) -> Sequence[Part]:
     """What makes two documents the same: customer and number, where the case is not named by the number already; without
     a number customer, amount and period."""
-    data, customer = fact.data, fact.data.customer
+    data = fact.data
+    number, customer = data.number, data.customer
     name = None if customer is None else customer.sold_to or customer.bill_to or customer.payer
-    if name is None or (data.number is not None and fact.correlationid.endswith(f":{data.number}")):
-        return
+    if name is None or (number is not None and fact.correlationid.endswith(f":{number}")):
+        return ()
     _, entity, system, ident = split_key(fact.correlationid)
-    if data.number is not None:
-        key = None if ident == data.number else key_or_none(natural_key, entity, system, data.direction, name, data.number)  # fmt: skip
+    if number is not None:
+        key = None if ident == number else key_or_none(natural_key, entity, system, data.direction, name, number)
     elif data.service_period is not None:
         period, amount = data.service_period, f"{data.total_minor} {data.currency}"
         key = key_or_none(natural_key, entity, system, data.direction, name, amount, str(period.start), str(period.end))  # fmt: skip
     else:
         key = None
-    if key is not None:
-        yield Part(key, "natural_key", data.total_minor, data.currency)
+    return () if key is None else [Part(key, "natural_key", data.total_minor, data.currency)]
 
 
 def _of_rebill(fact: Any) -> Iterator[Part]:

@@ -14,7 +14,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from matching.case import ALLOCATION
 from matching.documents import moment, voided
@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from matching.view import View
 
 
-class Movement(NamedTuple):
-    """In order of time. `at` is when it happened, `booked_at` when a system recorded it."""
+@final
+class Movement:
+    """`at` is when it happened, `booked_at` when a system recorded it."""
 
-    at: datetime
-    booked_at: datetime
-    amount_minor: int
+    __slots__ = ("amount_minor", "at", "booked_at")
+
+    def __init__(self, at: datetime, booked_at: datetime, amount_minor: int) -> None:
+        self.at, self.booked_at, self.amount_minor = at, booked_at, amount_minor
+
+
+def _in_order(movement: Movement) -> tuple[datetime, datetime, int]:
+    return movement.at, movement.booked_at, movement.amount_minor
 
 
 NOTHING: Sequence[Any] = ()
@@ -296,7 +302,7 @@ def _crossing(movements: Sequence[Movement], needed_minor: int) -> Movement | No
     if len(movements) == 1:
         return movements[0] if movements[0].amount_minor >= needed_minor else None
     running, crossed = 0, None
-    for movement in sorted(movements):
+    for movement in sorted(movements, key=_in_order):
         was_below = running < needed_minor
         running += movement.amount_minor
         if was_below and running >= needed_minor:

@@ -10,8 +10,8 @@
 - `awaiting` is there only where a source was behind: what the verdict waits for beside its `next_deadline`.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -49,9 +49,10 @@ class Controls(tuple[ControlResult, ...]):
     json: bytes
     digest: str
 
-    @classmethod
-    def shared(cls, results: Iterable[ControlResult]) -> "Controls":
-        controls = cls(results)
+    @staticmethod
+    @lru_cache(maxsize=2_000)
+    def shared(results: tuple[ControlResult, ...]) -> "Controls":
+        controls = Controls(results)
         controls.json = msgspec.json.encode(controls)
         controls.digest = blake2b(controls.json, digest_size=8).hexdigest()
         return controls

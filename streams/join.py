@@ -14,13 +14,14 @@
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
+from zlib import adler32, crc32
 
 import msgspec
 
 from canonical import records
 from canonical.dead_letters import DeadLetter
 from canonical.events import Event
-from canonical.structs import RecordError, check_names, decode
+from canonical.structs import RecordError, check_names, decode, plain
 from matching.aliases import sent_on
 from matching.case import Case
 from matching.effects import as_event, effects
@@ -70,7 +71,7 @@ def parse(batch: list[Any]) -> Parsed:
 
 def _admitted(raw: bytes) -> Event:
     """What the store derives its columns from must be said once: of a name given twice it takes the other one."""
-    event = decode(raw)
+    event = plain(raw) or decode(raw)
     if not (raw.count(_KEY) == raw.count(_ID) == raw.count(_TYPE) == raw.count(_DATA) == 1):
         check_names(raw)
     return event
@@ -153,20 +154,10 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
         raw, controls = parts(verdict)
         digest = _digest(raw)
         changed = digest != entry.digest
-        judged.rows.append(
-            VerdictRow(
-                partition=partition.number,
-                epoch=partition.epoch,
-                seq=partition.next_seq(),
-                judged_at=terms.now,
-                first_seen=entry.first_seen or terms.now,
-                digest=digest,
-                changed=changed,
-                progress=terms.proven,
-                raw=raw,
-                controls=controls,
-            )
-        )
+        first_seen = entry.first_seen or terms.now
+        judged.rows.append(VerdictRow(
+            partition.number, partition.epoch, partition.next_seq(), terms.now, first_seen, digest, changed, terms.proven, raw, controls,
+        ))  # fmt: skip
         judged.messages.extend(_effect_messages(entry, terms.policy, partition))
         partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)
         breaks = (
@@ -219,4 +210,5 @@ def _told(found: Break) -> dict[str, Any]:
 
 
 def _digest(raw: bytes) -> int:
-    return int.from_bytes(blake2b(raw, digest_size=8).digest(), "big") or 1
+    """Tells whether a verdict differs from the one before; two checksums take a tenth of what a hash does."""
+    return crc32(raw) << 32 | adler32(raw)

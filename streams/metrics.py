@@ -12,10 +12,10 @@
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from functools import cache as _cached
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from clickhouse_connect.driver.exceptions import Error
@@ -29,17 +29,17 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 from sinks.client import Client, StoreUnavailable
+from streams.hop_counts import RESULTS, HopCounts
 
 MAX_LABEL_VALUES = 500
 # A hop that was decided longer ago than this was loaded from history (a backfill, a replay): it says nothing about how
 # the flow does now and would page somebody for last year. ClickHouse holds the exact figures of all time.
 HISTORY_AFTER = timedelta(days=1)
-# The hop states last seen of this many cases are kept, so that a hop that was counted is not counted again. A restart,
-# or more changing cases than this, may count a hop of the last day twice.
-MAX_CASES_REMEMBERED = 200_000
-RESULTS = frozenset({"met", "met_late", "late", "missing"})
+CASES_REMEMBERED = 100_000
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -133,7 +133,26 @@ class Verdict(Protocol):
     def hops(self) -> Sequence[Hop]: ...
 
 
+class HopLatencies:
+    """Shows what is counted of hops as a histogram."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        metric = self._metric
+        family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
+        for labels, found in list(_hop_counts.latencies.items()):
+            within = list(zip(bounds, accumulate(found.counts), strict=True))
+            family.add_metric(labels, within, found.sum_s)
+        yield family
+
+
 def _instrument(metric: Metric) -> Any:
+    if metric.name == "tieout_hop_latency_seconds":
+        REGISTRY.register(HopLatencies(metric))
+        return None
     if metric.kind == "histogram":
         return Histogram(
             metric.name,
@@ -154,9 +173,9 @@ LABELS = {metric.name: metric.labels for metric in CATALOGUE}
 _of: dict[str, Any] = {metric.name: _instrument(metric) for metric in CATALOGUE}
 _names_seen: dict[str, set[str]] = {}
 _shown: dict[str, set[tuple[str, ...]]] = {}
-_states_of: dict[str, tuple[str, ...]] = {}
-_same_states: dict[tuple[str, ...], tuple[str, ...]] = {}  # a few dozen distinct ones, each kept once
 
+
+_hop_counts = HopCounts(HOP_BUCKETS, CASES_REMEMBERED, lambda entity: bounded("entity", entity))
 
 # A counter's first increase is seen only where it was there before: what is known beforehand starts at zero.
 for _reason in ("store", "broker", "not_owner"):
@@ -200,43 +219,14 @@ def judged(verdicts: Iterable[Verdict], now: datetime | None = None) -> None:
     """Verdicts that differ from the ones before them, judged at `now` (the clock where it is not given)."""
     recent = (now or datetime.now(UTC)) - HISTORY_AFTER
     outcomes: Tally[str] = Tally()
-    results: Tally[tuple[str, str, str]] = Tally()
     for verdict in verdicts:
         outcomes[verdict.outcome] += 1
-        _hops(verdict, recent, results)
+        _hop_counts.count(verdict, recent)
     for outcome, count in outcomes.items():
         _of["tieout_verdicts_total"].labels(outcome).inc(count)
-    for labels, count in results.items():
-        _counter("tieout_hop_results_total", *labels).inc(count)
-
-
-def _hops(verdict: Verdict, recent: datetime, results: "Tally[tuple[str, str, str]]") -> None:
-    """Counts what has newly become of the hops of a case, by (hop, entity, result)."""
-    states = tuple(f"{hop.name}:{hop.state}" for hop in verdict.hops)
-    before = _states_of.pop(verdict.correlation_id, ())
-    _states_of[verdict.correlation_id] = _same_states.setdefault(states, states)
-    if len(_states_of) > MAX_CASES_REMEMBERED:
-        del _states_of[next(iter(_states_of))]
-    for state, hop in zip(states, verdict.hops, strict=True):
-        if hop.state in RESULTS and state not in before:
-            moment = hop.ended_at or hop.due_at
-            if moment is None or moment >= recent:
-                was_late = f"{hop.name}:late" in before or f"{hop.name}:missing" in before
-                _hop(bounded("entity", verdict.entity), hop, was_late, results)
-
-
-def _hop(entity: str, hop: Hop, was_late: bool, results: "Tally[tuple[str, str, str]]") -> None:
-    results[hop.name, entity, hop.state] += 1
-    if hop.state in {"met_late", "missing"} and not was_late:
-        results[hop.name, entity, "late"] += 1
-    if hop.latency_s is not None and hop.state in {"met", "met_late"}:
-        _counter("tieout_hop_latency_seconds", hop.name, entity).observe(hop.latency_s)
-
-
-@_cached
-def _counter(name: str, *labels: str) -> Any:
-    """A counter's or histogram's series, found in a tenth of the time that `labels` takes. They are never removed."""
-    return _of[name].labels(*labels)
+    for labels, count in _hop_counts.results.items():
+        _of["tieout_hop_results_total"].labels(*labels).inc(count)
+    _hop_counts.results.clear()
 
 
 def owned(epoch_of_partition: Mapping[int, int]) -> None:

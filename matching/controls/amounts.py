@@ -131,10 +131,22 @@ def balance(view: View) -> Answer:
 
 def _rest(lines: Any) -> int | None:
     """What the lines fail to sum to; None where they do not all carry a base amount, nor all a document amount."""
-    amounts = [line.base_minor for line in lines]
-    if None in amounts:
-        amounts = [line.amount_minor for line in lines]
-    rest: int | None = None if None in amounts else sum(amounts)
+    rest = 0
+    for line in lines:
+        base_minor = line.base_minor
+        if base_minor is None:
+            return _rest_of_document(lines)
+        rest += base_minor
+    return rest
+
+
+def _rest_of_document(lines: Any) -> int | None:
+    rest = 0
+    for line in lines:
+        amount_minor = line.amount_minor
+        if amount_minor is None:
+            return None
+        rest += amount_minor
     return rest
 
 

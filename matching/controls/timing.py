@@ -77,13 +77,15 @@ def cutoff(view: View) -> Answer:
         return _CUTOFF_NONE
     own = view.document.data.accounting_date or view.document.time.date()
     close = view.policy.terms.closes[view.entity]
+    known = close.known
     for ledger in view.ledgers:
         for posting in ledger.postings:
             booked_into = posting.data.accounting_date or posting.time.date()
             is_of_period = booked_into == own or (booked_into.month == own.month and booked_into.year == own.year)
             if not is_of_period and ledger.books(posting):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m}, the document is of {own:%Y-%m}")
-            if moment(posting) >= close.closes_at(booked_into.year, booked_into.month):
+            month = (booked_into.year, booked_into.month)
+            if moment(posting) >= (known.get(month) or close.closes_at(*month)):
                 return _outside(view, posting, f"booked into {booked_into:%Y-%m} on {moment(posting):%Y-%m-%d}")
     return _CUTOFF_PASS
 

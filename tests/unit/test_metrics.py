@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams import metrics
+from streams.hop_counts import HopCounts
 
 DOCS = Path(__file__).parents[2] / "docs" / "observability.md"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -185,11 +186,15 @@ def test_a_flood_of_entities_is_counted_as_other_and_fills_no_memory(
     assert states(page, "flood-1") == {}
 
 
-def test_memory_of_hop_states_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MAX_CASES_REMEMBERED", 10)
-    monkeypatch.setattr(metrics, "_states_of", {})
-    metrics.judged([Verdict(f"case {number}", "bound", "ok") for number in range(100)], NOW)
-    assert list(metrics._states_of) == [f"case {number}" for number in range(90, 100)]
+def test_memory_of_hop_states_is_bounded() -> None:
+    counts = HopCounts((1.0,), 10, str)
+    hop = Hop("invoice_to_posting", "met", 1.0, None, NOW)
+    for number in range(100):
+        counts.count(Verdict(f"case {number}", "bound", "ok", (hop,)), NOW)
+        assert len(counts) <= 22
+    counts.count(Verdict("case 99", "bound", "ok", (hop,)), NOW)
+    counts.count(Verdict("case 0", "bound", "ok", (hop,)), NOW)
+    assert counts.results == {("invoice_to_posting", "bound", "met"): 101}
 
 
 def test_a_port_in_use_is_a_sentence_that_says_what_to_do(page: str, port: int) -> None:
