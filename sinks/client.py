@@ -273,13 +273,16 @@ class Store:
                 found[stub[0]] = _stub(*stub), raw
         return found
 
-    def untold(self, partition: int, revision: int, epoch: int) -> list[str]:
-        """Cases of a partition that have a verdict beyond `revision` of an epoch before this one."""
-        query = (
-            f"SELECT DISTINCT case_key FROM verdicts WHERE partition = {int(partition)} AND revision > {int(revision)} "
-            f"AND epoch < {int(epoch)} ORDER BY case_key"
+    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[str]]:
+        """By partition the cases that have a verdict beyond a revision of an epoch before one: `told` gives both."""
+        beyond = " OR ".join(
+            f"(partition = {partition:d} AND revision > {revision:d} AND epoch < {epoch:d})"
+            for partition, (revision, epoch) in told.items()
         )
-        return [key for (key,) in self._query(query)]
+        found: dict[int, list[str]] = {partition: [] for partition in told}
+        for partition, key in self._query(f"SELECT DISTINCT partition, case_key FROM verdicts WHERE {beyond} ORDER BY case_key"):  # fmt: skip
+            found[partition].append(key)
+        return found
 
     def split_cases(self, partition: int) -> list[tuple[str, int]]:
         """(case, epoch of its newest verdict) of the partition's cases that lie in more than one month (rule E9)."""

@@ -20,7 +20,7 @@ unexpected is raised to the caller, which ends the process without a commit.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -219,7 +219,7 @@ class Worker:
             partition.awaited.update(
                 (source, at) for source, at in awaited[number].items() if source in self.policy.feeds
             )
-            untold = await self._untold(partition)
+        for partition, untold in await self._untold(claimed.values()):
             await self._load(partition, untold)
             for key in untold:
                 partition.touch(key, partition.entry(key))
@@ -227,14 +227,20 @@ class Worker:
     def _deadlines_each(self, partitions: int) -> int:
         return max(1, self.settings.deadlines_kept // max(1, partitions))
 
-    async def _untold(self, partition: Partition) -> list[str]:
+    async def _untold(self, partitions: Collection[Partition]) -> list[tuple[Partition, list[str]]]:
         """Cases that an earlier owner judged, and perhaps did not tell; each once."""
-        found = await self._patiently("untold", partition.number, partition.told_to, partition.epoch)
-        keys = [key for key in found if key not in partition.retold]
-        for key in keys:
-            partition.known.add(key)  # it may have been written since what is known was asked for
-        partition.retold.update(keys)
-        return keys
+        if not partitions:
+            return []
+        told = {partition.number: (partition.told_to, partition.epoch) for partition in partitions}
+        found = await self._patiently("untold", told)
+        untold = []
+        for partition in partitions:
+            keys = [key for key in found[partition.number] if key not in partition.retold]
+            for key in keys:
+                partition.known.add(key)  # it may have been written since what is known was asked for
+            partition.retold.update(keys)
+            untold.append((partition, keys))
+        return untold
 
     async def _refill(self, partition: Partition, since: datetime) -> None:
         deadlines = partition.deadlines
@@ -440,10 +446,12 @@ class Worker:
 
         Nor see that it lies in another month than ours of the same case (rule E9), once all of it has come.
         """
-        for partition in list(self.partitions.values()):
-            if asyncio.get_running_loop().time() - partition.claimed_at_s < LATE_WRITES_S:
-                await self._touch(partition, await self._untold(partition))
-            elif not partition.is_whole:
+        young_since = asyncio.get_running_loop().time() - LATE_WRITES_S
+        owned = list(self.partitions.values())
+        for partition, untold in await self._untold([each for each in owned if each.claimed_at_s > young_since]):
+            await self._touch(partition, untold)
+        for partition in owned:
+            if partition.claimed_at_s <= young_since and not partition.is_whole:
                 await self._unite(partition)
 
     async def _unite(self, partition: Partition) -> None:

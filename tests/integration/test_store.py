@@ -336,9 +336,8 @@ def test_untold_are_the_cases_that_an_earlier_epoch_judged_beyond_a_revision(sto
         verdict_row(4, verdict(4), epoch=2, seq=1),
         verdict_row(5, verdict(5), epoch=3, seq=1),
     ])  # fmt: skip
-    assert store.untold(1, revision(1, 1), 3) == [case_key(2), case_key(4)]
-    assert store.untold(1, revision(2, 1), 4) == [case_key(5)]
-    assert store.untold(2, 0, 1) == []
+    assert store.untold({1: (revision(1, 1), 3), 2: (0, 1)}) == {1: [case_key(2), case_key(4)], 2: []}
+    assert store.untold({1: (revision(2, 1), 4)}) == {1: [case_key(5)]}
 
 
 def test_a_claim_is_higher_than_what_is_known_elsewhere(store: Store) -> None:

@@ -48,7 +48,7 @@ LOOKUPS: dict[str, Callable[[Client], Any]] = {
     "Store.awaited": lambda client: Store(client).awaited([1]),
     "Store.awaiting": lambda client: Store(client).awaiting(1, "erp", 100),
     "Store.judged_otherwise": lambda client: Store(client).judged_otherwise(1, "p2", 100),
-    "Store.untold": lambda client: Store(client).untold(1, revision(1, CASES), 2),
+    "Store.untold": lambda client: Store(client).untold({1: (revision(1, CASES), 2)}),
     "Store.positions": lambda client: Store(client).positions([1]),
     "Store.known": lambda client: Store(client).known([1]),
     "Evidence.facts_among": lambda client: Evidence(client).facts_among(SOME_KEYS),

@@ -199,10 +199,13 @@ class ClickHouse:
     def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
         return {partition: max(self.epochs[partition]) for partition in partitions if self.epochs[partition]}
 
-    def untold(self, partition: int, told_to: int, epoch: int) -> list[str]:
-        before = (row for row in self.rows if row.partition == partition and row.epoch < epoch)
-        later = (row for row in before if revision(row.epoch, row.seq) > told_to)
-        return sorted({_decoded(row.raw)["correlation_id"] for row in later})
+    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[str]]:
+        found = {}
+        for partition, (told_to, epoch) in told.items():
+            before = (row for row in self.rows if row.partition == partition and row.epoch < epoch)
+            later = (row for row in before if revision(row.epoch, row.seq) > told_to)
+            found[partition] = sorted({_decoded(row.raw)["correlation_id"] for row in later})
+        return found
 
     def positions(self, partitions: Sequence[int]) -> dict[int, dict[str, PositionRow]]:
         return {
