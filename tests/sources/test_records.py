@@ -32,8 +32,8 @@ def written(tmp_path: Path, name: str, content: bytes) -> Path:
         ("pretty.json", b"[\n  " + ONE + b",\n  " + TWO + b"\n]\n"),
         ("compact.json", b"[" + ONE + b",\n" + TWO + b"]"),
         ("bom.json", b"\xef\xbb\xbf" + ONE + b"\n" + TWO),
-        ("lines.jsonl.gz", gzip.compress(ONE + b"\n" + TWO)),
-        ("renamed.json", gzip.compress(b"[" + ONE + b"," + TWO + b"]")),
+        ("lines.jsonl.gz", gzip.compress(ONE + b"\n" + TWO, mtime=0)),
+        ("renamed.json", gzip.compress(b"[" + ONE + b"," + TWO + b"]", mtime=0)),
     ],
 )
 def test_two_records_are_read_from_any_shape(tmp_path: Path, name: str, content: bytes) -> None:
@@ -57,7 +57,7 @@ def test_lines_are_numbered_as_an_editor_numbers_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"[1, 2", b"{", b"\x1f\x8b\x08\x00broken", gzip.compress(ONE * 99)[:-9]]
+    "content", [b"", b"[]", b"[1, 2", b"{", b"\x1f\x8b\x08\x00broken", gzip.compress(ONE * 99, mtime=0)[:-9]]
 )
 def test_a_file_that_cannot_be_read_is_a_dead_letter_and_not_a_crash(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path, "x.json", content)
