@@ -19,7 +19,7 @@ demo: setup  ## Sets up .venv and runs a living company with a live dashboard; C
 	@$(BIN)/tieout demo
 
 test: check system kafka  ## Checks, then all tests, the quick ones first; PYTEST_ARGS="-k name" narrows it
-	$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist load --maxschedchunk 1 $(PYTEST_ARGS)
 
 nightly: setup-dev  ## The shell simulated with 10,000 seeds of faults, on all cores; prints how to run a failing one again
 	$(BIN)/python -m tests.simulation.simulator --seeds 0-10000

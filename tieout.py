@@ -521,8 +521,12 @@ def worker(
     ] = "tieout",
     policy: PolicyFile = None,
     cached_cases: Annotated[
-        int, typer.Option(min=1, help="Kept in memory, about 5 kB each; others are read again from the store.")
-    ] = 1_000_000,
+        int,
+        typer.Option(min=1, help="Kept in memory as they are judged, about 5 kB each; open ones beyond are packed."),
+    ] = 200_000,
+    packed_cases: Annotated[
+        int, typer.Option(min=0, help="Kept in memory packed, about 0.5 kB each; others are read again from the store.")
+    ] = 2_000_000,
     sources: SourceNames = ALL_SOURCES,
 ) -> None:
     """Run a stream worker, until SIGTERM.
@@ -540,6 +544,7 @@ def worker(
     settings = Settings(
         bootstrap=bootstrap, store_url=store, metrics_host=metrics_host, metrics_port=metrics_port, group=group,
         policy_path=policy, sources=_sources(sources), cached_cases=cached_cases,
+        packed_cases=packed_cases,
     )  # fmt: skip
     with _mistakes(Unreachable, PortInUse):
         reach_broker(bootstrap)

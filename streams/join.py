@@ -115,6 +115,7 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     entry = Entry(case)
     entry.first_seen = stub.first_seen
     entry.digest = stub.digest
+    entry.is_open = stub.outcome != "ok"
     entry.next_deadline = stub.next_deadline
     is_told = stub.revision <= partition.told_to or stub.epoch == partition.epoch
     entry.told_breaks = open_breaks(verdict) if is_told else None
@@ -159,6 +160,7 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
             partition.number, partition.epoch, partition.next_seq(), terms.now, first_seen, digest, changed, terms.proven, raw, controls,
         ))  # fmt: skip
         judged.messages.extend(_effect_messages(entry, terms.policy, partition))
+        entry.is_open = verdict.outcome != "ok"
         partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)
         breaks = (
             frozenset((found.class_, found.fingerprint) for found in verdict.breaks) if verdict.breaks else NO_BREAKS

@@ -92,7 +92,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("tieout_flush_failures_total", "counter", ("reason",), "flushes", "Flushes that did not commit (`store`, `broker`, `not_owner`)."),
     Metric("tieout_record_to_durable_seconds", "histogram", (), "seconds", "From the append of a flush's oldest record to its commit, once a flush: every other record of it took less.", DURABLE_BUCKETS),
     Metric("tieout_cache_cases", "gauge", (), "cases", "Cases held in memory."),
-    Metric("tieout_cache_evictions_total", "counter", (), "cases", "Clean cases dropped from memory."),
+    Metric("tieout_cache_packed_cases", "gauge", (), "cases", "Open cases held in memory packed, beside those."),
+    Metric("tieout_cache_evictions_total", "counter", (), "cases", "Clean cases packed, or dropped from memory."),
     Metric("tieout_policy_rejudged_total", "counter", (), "cases", "Open cases judged again because another policy than the worker's had judged them."),
     Metric("tieout_deadlines_fired_total", "counter", (), "cases", "Cases judged again because a deadline passed."),
     Metric("tieout_epoch", "gauge", ("partition",), "epoch", "The epoch under which the worker owns a partition."),
@@ -275,8 +276,9 @@ def record_to_durable(latency_s: float) -> None:
     _of["tieout_record_to_durable_seconds"].observe(max(0.0, latency_s))
 
 
-def cache(cases: int, evicted: int = 0) -> None:
+def cache(cases: int, evicted: int = 0, packed: int = 0) -> None:
     _of["tieout_cache_cases"].set(cases)
+    _of["tieout_cache_packed_cases"].set(packed)
     _of["tieout_cache_evictions_total"].inc(evicted)
 
 

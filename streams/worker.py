@@ -117,6 +117,7 @@ class Worker:
                 await self._patiently("claim", number, self.settings.worker, known),
                 self.policy.limits.facts_of,
                 self._deadlines_each(len(numbers)),
+                self.settings.packed_cases // len(numbers),
             )
             claimed[number].claimed_at_s = asyncio.get_running_loop().time()
         stored: Mapping[int, Mapping[str, PositionRow]] = await self._patiently("positions", numbers) if numbers else {}
@@ -632,10 +633,10 @@ class Worker:
         """Not while a batch or a deadline waits for cases to be loaded: it counts on those that it found in memory."""
         async with self._applying:
             allowed = self.settings.cached_cases // max(1, len(self.partitions))
-            metrics.cache(
-                cases=sum(len(partition.cases) for partition in self.partitions.values()),
-                evicted=sum(partition.evict(allowed) for partition in self.partitions.values()),
-            )
+            owned = self.partitions.values()
+            cases = sum(len(partition.cases) for partition in owned)
+            evicted = sum(partition.evict(allowed) for partition in owned)
+            metrics.cache(cases, evicted, packed=sum(len(partition.packed) for partition in owned))
 
     def _position_rows(self, read: Mapping[TopicPartition, Input], terms: join.Terms) -> list[PositionRow]:
         flushed_at = self.clock()

@@ -21,7 +21,7 @@ import streams.worker
 import tests.simulation.shell
 from matching.case import Case
 from matching.effects import effects
-from streams.memory import Deadlines, Partition
+from streams.memory import Deadlines, Packed, Partition
 from streams.positions import Positions
 from streams.worker import Worker
 from tests.simulation.cluster import Process
@@ -203,6 +203,10 @@ _OF_MEMORY: dict[str, Plant] = {
     "a case read again does not know the breaks it had": edited(
         streams.join, "restore", ("open_breaks(verdict) if is_told else None", "frozenset()")
     ),
+    "an unpacked case has lost a fact": edited(Packed, "take", ("for raw in lines[1:]", "for raw in lines[2:]")),
+    "an unpacked case does not know the breaks it had": edited(
+        Packed, "take", ("None if breaks is None else frozenset(breaks)", "frozenset()")
+    ),
     "a case read again is first seen anew": edited(
         streams.join, "restore", ("entry.first_seen = stub.first_seen", "pass")
     ),
@@ -228,7 +232,7 @@ _OF_TIME: dict[str, Plant] = {
         Deadlines, "is_spent", ("return self.until", "return False and self.until")
     ),
     "what awaited a source is not judged when it has come": edited(
-        Worker, "_overtaken", ("if until <= self.feeds.complete_to[source]:", "if False:")
+        Worker, "_overtaken", ("if until <= self.feeds.complete_to[source] and len(keys) < most:", "if False:")
     ),
     "a marker at the end of a log holds the time back": edited(
         Positions, "heard", ("if contact.position > read.next_offset:", "if False:")

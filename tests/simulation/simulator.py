@@ -205,6 +205,9 @@ class Simulation:
             held = sum(len(partition.cases) for partition in partitions)
             if held > process.settings.cached_cases:
                 found.append(f"{process.name} holds {held} cases, more than {process.settings.cached_cases}")
+            packed = sum(len(partition.packed) for partition in partitions)
+            if packed > process.settings.packed_cases:
+                found.append(f"{process.name} has packed {packed} cases, more than {process.settings.packed_cases}")
         return found
 
     # What may happen at any time
@@ -290,6 +293,7 @@ def _settings(rng: Random) -> dict[str, Any]:
         "flush_interval_s": rng.choice((2.0, 5.0, 20.0)), "backlog_interval_s": 30.0,
         "backlog_records": rng.choice((5, 10_000)), "fetch_records": rng.choice((1, 3, 20)),
         "pending_records": rng.choice((4, 20, 1_000)), "cached_cases": rng.choice((0, 2, 1_000)),
+        "packed_cases": rng.choice((0, 8, 1_000)),
         "deadlines_per_flush": rng.choice((1, 2, 1_000)), "deadlines_kept": rng.choice((1, 3, 1_000)),
         "progress_interval_s": rng.choice((5.0, 20.0)),
     }  # fmt: skip

@@ -713,7 +713,7 @@ async def test_topic_made_anew_is_read_from_its_beginning() -> None:
 
 @scenario
 async def test_case_is_not_evicted_while_the_batch_that_found_it_in_memory_waits_for_another() -> None:
-    rig = Rig(partitions=1, cached_cases=0)
+    rig = Rig(partitions=1, cached_cases=0, packed_cases=0)
     worker = await start(rig)
     rig.kafka.send(document("invoice", 1))
     await rig.settle(worker)
