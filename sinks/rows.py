@@ -45,7 +45,7 @@ class FactRow(NamedTuple):
 
 class VerdictRow(NamedTuple):
     """A verdict as judged: `raw` its JSON with a digest in place of its controls, `controls` their JSON (few distinct ones,
-    and most of the bytes), `digest` a 64-bit hash of raw, `progress` the JSON it was judged with.
+    and most of the bytes), `digest` a 64-bit checksum of raw, `progress` the JSON it was judged with.
 
     `first_seen` is decided once for a case and never changes (rule E9: it chooses the row's partition in the store).
     `changed`: raw differs from what was stored for the case before; only such rows enter the history.

@@ -507,7 +507,7 @@ async def test_evicted_case_comes_back_whole() -> None:
 
 @scenario
 async def test_case_read_while_its_flush_is_under_way_is_not_evicted() -> None:
-    rig = Rig(cached_cases=0)
+    rig = Rig(cached_cases=0, packed_cases=0)
     worker = await start(rig)
     rig.kafka.send(document("invoice", 1))
     await rig.read(worker)
