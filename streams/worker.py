@@ -481,9 +481,7 @@ class Worker:
             started = loop.time()
             await self.fire_deadlines()
             await self.flush()
-            if (
-                started - told_s >= self.settings.progress_interval_s
-            ):  # after it: a new owner's first verdicts do not wait
+            if started - told_s >= self.settings.progress_interval_s:  # last: a new owner's first verdicts do not wait
                 told_s = started
                 self.positions.changed = True  # also where nothing was read: others wait for how far we are
                 await self.refresh_progress()
