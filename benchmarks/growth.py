@@ -71,7 +71,7 @@ def measure(point: Point, events: int, rate: int, seconds: int) -> dict[str, Any
             _wait_until_read(found, point.open_cases + records)
             used, store_cpu = _used(workers), cpu_s(found.store.pid) - store_before_s
             coming = load.messages(paced_cases, prefix="L", shape=point.shape)
-            sent, behind_s = latency.paced(found.kafka.bootstrap, coming, rate)
+            sent, behind_s = latency.paced(latency.producer(found.kafka.bootstrap), coming, rate)
             _wait_until_read(found, point.open_cases + records + sent)
         finally:
             for worker in workers:

@@ -29,10 +29,13 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
         client = found.client()
         try:
             wait_for(lambda: "own partitions" in found.log().read_text(), "an assignment", 60)
-            paced(found.kafka.bootstrap, load.messages(rate * 5 // 3, prefix="WARM"), rate)
+            sender = producer(found.kafka.bootstrap)
+            paced(
+                sender, load.messages(rate * 5 // 3, prefix="WARM"), rate
+            )  # what starts, the sender too, is not measured
             pids = {"worker": worker.pid, "store": found.store.pid, "kafka": found.kafka.pid}
             before = {name: cpu_s(pid) for name, pid in pids.items()}
-            sent, behind_s = paced(found.kafka.bootstrap, load.messages(rate * seconds // 3), rate)
+            sent, behind_s = paced(sender, load.messages(rate * seconds // 3), rate)
             used = {f"{name}_cores": round((cpu_s(pid) - before[name]) / seconds, 2) for name, pid in pids.items()}
             wait_for(lambda: client.query("SELECT count() FROM facts WHERE case_key LIKE '%:B-%'").first_row[0] == sent, "all facts", 60)  # fmt: skip
             wait_for(lambda: client.query("SELECT max(lag) FROM positions FINAL").first_row[0] == 0, "all flushed", 60)
@@ -56,22 +59,25 @@ def percentiles(client: Any, prefix: str = "B") -> dict[str, float]:
     return {"verdicts": count, "p50_s": round(p50, 3), "p95_s": round(p95, 3), "p99_s": round(p99, 3), "max_s": round(most, 3)}  # fmt: skip
 
 
-def paced(bootstrap: str, messages: Iterator[load.Message], rate: int) -> tuple[int, float]:
+def producer(bootstrap: str) -> Producer:
+    return Producer({**producer_config(bootstrap, "benchmark"), "linger.ms": 5})
+
+
+def paced(sender: Producer, messages: Iterator[load.Message], rate: int) -> tuple[int, float]:
     """Produces at `rate` events a second; returns how many, and how far behind its schedule it fell at the most."""
-    producer = Producer({**producer_config(bootstrap, "benchmark"), "linger.ms": 5})
     started, count, behind_s = time.monotonic(), 0, 0.0
     while True:
         wait_s = started + count / rate - time.monotonic()
         behind_s = max(behind_s, -wait_s)
         if wait_s > 0.001:
-            producer.poll(0)
+            sender.poll(0)
             time.sleep(wait_s)
         message = next(messages, None)  # stamped here
         if message is None:
             break
-        producer.produce(message.topic, message.value, message.key)
+        sender.produce(message.topic, message.value, message.key)
         count += 1
-    producer.flush(30)
+    sender.flush(30)
     return count, behind_s
 
 

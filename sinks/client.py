@@ -10,7 +10,7 @@
 - An epoch is held by one worker: `claim` returns a number only after reading back that nobody else had taken it.
 - An insert costs the store CPU however small it is, for its many columns: about 15 ms for facts, 30 for verdicts with
   their history and open cases, 10 for positions; then 5 µs a fact and 15 a verdict, and merges later as much again.
-  Flush by the quarter of a second, not by the record.
+  Flush several times a second, not by the record.
 """
 
 import time

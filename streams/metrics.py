@@ -86,11 +86,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("tieout_hop_open_late", "gauge", ("hop", "entity"), "hops", "Hops past their target and still open now (`late` and `missing`)."),
     Metric("tieout_hop_target_seconds", "gauge", ("hop",), "seconds", "The policy's target for a hop."),
     Metric("tieout_lag_records", "gauge", ("topic", "partition"), "records", "Records in the log that are not yet durable in ClickHouse."),
-    Metric("tieout_flush_seconds", "histogram", (), "seconds", "How long a flush took: judging, inserts, acknowledgements, commit.", FLUSH_BUCKETS),
+    Metric("tieout_flush_seconds", "histogram", (), "seconds", "How long a flush took: judging, inserts, acknowledgements.", FLUSH_BUCKETS),
     Metric("tieout_flush_rows_total", "counter", ("table",), "rows", "Rows inserted by flushes."),
-    Metric("tieout_commits_total", "counter", (), "commits", "Offset commits after a durable flush."),
-    Metric("tieout_flush_failures_total", "counter", ("reason",), "flushes", "Flushes that did not commit (`store`, `broker`, `not_owner`)."),
-    Metric("tieout_record_to_durable_seconds", "histogram", (), "seconds", "From the append of a flush's oldest record to its commit, once a flush: every other record of it took less.", DURABLE_BUCKETS),
+    Metric("tieout_commits_total", "counter", (), "commits", "Offset commits of what durable flushes have read."),
+    Metric("tieout_flush_failures_total", "counter", ("reason",), "flushes", "Flushes and commits that were given up (`store`, `broker`, `not_owner`)."),
+    Metric("tieout_record_to_durable_seconds", "histogram", (), "seconds", "From the append of a flush's oldest record until all of it is durable, once a flush: every other record of it took less.", DURABLE_BUCKETS),
     Metric("tieout_cache_cases", "gauge", (), "cases", "Cases held in memory."),
     Metric("tieout_cache_packed_cases", "gauge", (), "cases", "Open cases held in memory packed, beside those."),
     Metric("tieout_cache_evictions_total", "counter", (), "cases", "Clean cases packed, or dropped from memory."),
@@ -256,15 +256,18 @@ def lost(gaps: Iterable[tuple[str, int]]) -> None:
 
 
 def flush_timer() -> AbstractContextManager[Any]:
-    """Around a flush, whether it commits or not."""
+    """Around a flush, whether it is given up or not."""
     return cast(AbstractContextManager[Any], _of["tieout_flush_seconds"].time())
 
 
 def flushed(**rows_of_table: int) -> None:
-    """A flush that is durable and committed: `flushed(facts=120, verdicts=80)`."""
-    _of["tieout_commits_total"].inc()
+    """A flush that is durable: `flushed(facts=120, verdicts=80)`."""
     for table, rows in rows_of_table.items():
         _of["tieout_flush_rows_total"].labels(table).inc(rows)
+
+
+def committed() -> None:
+    _of["tieout_commits_total"].inc()
 
 
 def flush_failed(reason: str) -> None:

@@ -6,11 +6,13 @@ In order, and nothing else:
    log has dropped before anybody read it is a gap, stored and told.
 2. `receive`: a batch's records become facts of cases (or dead letters, or canonical events); their cases are dirty.
 3. `flush`: facts, verdicts, dead letters and what came of replays; then - if the epochs still are ours - outbound messages,
-   acknowledged; then positions; then - if they still are, and the generation has not changed - the offsets are committed.
-   One flush at a time; reading goes on. Verdicts beyond the stored positions are told again by the next owner.
-4. Deadlines make a case dirty when their time has come, nothing read lies before it, and what the case awaits is complete
+   acknowledged. One flush at a time; reading goes on.
+4. `commit`, every `progress_interval_s` and beside the next flush: the positions of what has been flushed; then - if the
+   epochs still are ours, and the generation has not changed - its offsets. What was not committed is read again by the next
+   owner, and verdicts beyond the stored positions are told again.
+5. Deadlines make a case dirty when their time has come, nothing read lies before it, and what the case awaits is complete
    up to then; so does the progress of a source that was behind (E11), and another policy than a case was judged by (E16).
-5. `refresh_progress`: how far the sources are, from what all workers have stored; ours once we have read what came of it.
+6. `refresh_progress`: how far the sources are, from what all workers have stored; ours once we have read what came of it.
 
 Whatever a flush took and could not make durable is never committed: after a rebalance it is read again. The store away:
 the flush is repeated with back-off (its writes are idempotent) while reading stops at `pending_records`. Anything
@@ -23,7 +25,7 @@ import logging
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from canonical.dead_letters import DeadLetter
 from matching.policy import Policy
@@ -45,6 +47,16 @@ log = logging.getLogger("tieout.worker")
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 LATE_WRITES_S = 300.0  # how long what a dead worker had sent may be on its way: more than the store's timeouts together
+LATE_LOOK_S = 10.0  # how often is looked for them: it goes through all verdicts
+
+
+class Flushed(NamedTuple):
+    """What a flush has made durable, and what may therefore be committed."""
+
+    generation: int
+    epochs: dict[int, int]
+    read: Mapping[TopicPartition, Input]
+    positions: list[PositionRow]
 
 
 @dataclass
@@ -83,6 +95,9 @@ class Worker:
         self._in_flight = 0
         self._applying = asyncio.Lock()
         self._flushing = asyncio.Lock()
+        self._committing = asyncio.Lock()
+        self._flushed: Flushed | None = None  # and not yet committed
+        self._looked_s = 0.0  # when late writes were looked for, by the loop's time
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -97,6 +112,7 @@ class Worker:
         self.generation = None
         self.partitions = {}
         self._pending = _nothing()
+        self._flushed = None
         self.positions = Positions({}, {})
         self.start_offsets = {}
         self._room.set()
@@ -473,22 +489,35 @@ class Worker:
         be neither durable nor taken again.
         """
         loop = asyncio.get_running_loop()
-        told_s = 0.0
-        while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
-            self._check_not_forgotten()
-            started = loop.time()
-            await self.fire_deadlines()
-            await self.flush()
-            if started - told_s >= self.settings.progress_interval_s:  # last: a new owner's first verdicts do not wait
-                told_s = started
-                self.positions.changed = True  # also where nothing was read: others wait for how far we are
-                await self.refresh_progress()
-                await self.tell_late_writes()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
-        await self.flush()
+        told_s, telling = 0.0, asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), self.settings.flush_interval_s)
+                self._check_not_forgotten()
+                started = loop.time()
+                await self.fire_deadlines()
+                is_due = telling.done() and started - told_s >= self.settings.progress_interval_s
+                self.positions.changed |= is_due  # also where nothing was read: others wait for how far we are
+                await self.flush(commits=False)
+                if is_due:
+                    telling.result()
+                    told_s, telling = started, asyncio.ensure_future(self._tell_how_far())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
+            await telling
+            await self.flush(commits=False)
+            await self.commit()
+        finally:
+            telling.cancel()
+
+    async def _tell_how_far(self) -> None:
+        """Beside the next flush, which does not wait for it."""
+        await self.commit()
+        await self.refresh_progress()
+        if (now_s := asyncio.get_running_loop().time()) - self._looked_s >= LATE_LOOK_S:
+            self._looked_s = now_s
+            await self.tell_late_writes()
 
     def _check_not_forgotten(self) -> None:
         """Passed by another claim, only a new assignment makes a worker an owner again, and the group gives one when it
@@ -505,8 +534,11 @@ class Worker:
         behind = self.positions.behind() > self.settings.backlog_records
         return self.settings.backlog_interval_s if behind else self.settings.flush_interval_s
 
-    async def flush(self) -> bool:
-        """Makes what was read so far durable and commits it. False where there was nothing, or it is no longer ours."""
+    async def flush(self, *, commits: bool = True) -> bool:
+        """Makes what was read so far durable and `commits` it. False where there was nothing, or it is no longer ours."""
+        return await self._flush_once() and (not commits or await self.commit())
+
+    async def _flush_once(self) -> bool:
         async with self._flushing:
             generation = self.generation
             self._work.clear()
@@ -522,33 +554,23 @@ class Worker:
         self._in_flight = pending.records
         self.positions.changed = False
         read = self.positions.snapshot()
-        offsets = {tp: each.next_offset for tp, each in read.items()}
         terms = self._terms()
         epochs = {number: partition.epoch for number, partition in self.partitions.items()}
         facts = self.store("write_facts", pending.facts) if pending.facts else None  # on its way while cases are judged
         rows = self._judge(pending, terms)
-        positions = self._position_rows(read, terms)
+        flushed = Flushed(generation, epochs, read, self._position_rows(read, terms))
         try:
             if facts is not None:
                 await self._finished(facts, "write_facts", pending.facts, generation)
             await self._write(pending, rows, epochs, generation)
-            await self._patiently("write_positions", positions, generation=generation)
-            await self._commit(read, epochs, generation)
         except NotOwner as reason:
-            metrics.flush_failed("not_owner")
-            log.warning("flush given up, nothing committed: %s", reason)
-            if generation == self.generation:
-                await self.revoked()
-                metrics.owned({})
-                self._passed = self.clock(), str(reason)
+            await self._passed_by(reason, generation)
             return False
         finally:
             self._in_flight = 0
             self._room.set()
             self.positions.resumed = self.clock()
-        self.positions.committed(offsets)
-        for partition in self.partitions.values():
-            partition.tells_all = self.positions.reads_again(partition.number)
+        self._flushed = flushed
         self._told(pending, rows)
         await self._evict()
         return True
@@ -601,10 +623,40 @@ class Worker:
             metrics.limit_hit("max_replays", parked)
         return found.letters
 
-    async def _commit(self, read: Mapping[TopicPartition, Input], epochs: Mapping[int, int], generation: int) -> None:
+    async def commit(self) -> bool:
+        """Stores and commits how far the last flush has come. False where there was none, or it is no longer ours."""
+        async with self._committing:
+            flushed, self._flushed = self._flushed, None
+            if flushed is None or flushed.generation != self.generation:
+                return False
+            try:
+                await self._commit(flushed)
+            except NotOwner as reason:
+                await self._passed_by(reason, flushed.generation)
+                return False
+            if flushed.generation != self.generation:
+                return False
+            metrics.committed()
+            self.positions.committed({tp: each.next_offset for tp, each in flushed.read.items()})
+            for partition in self.partitions.values():
+                partition.tells_all = self.positions.reads_again(partition.number)
+            return True
+
+    async def _commit(self, flushed: Flushed) -> None:
         """Rule E2: never commits for an epoch that somebody has claimed since."""
+        generation, epochs, read, positions = flushed
+        await self._patiently("write_positions", positions, generation=generation)
         await self._check_held(epochs, generation)
         await self.broker.commit({tp: _mark(epochs, tp, each) for tp, each in read.items()}, generation)
+
+    async def _passed_by(self, reason: NotOwner, generation: int) -> None:
+        """Somebody else owns what we held; only a new assignment makes us an owner again."""
+        metrics.flush_failed("not_owner")
+        log.warning("given up, nothing committed: %s", reason)
+        if generation == self.generation:
+            await self.revoked()
+            metrics.owned({})
+            self._passed = self.clock(), str(reason)
 
     async def _check_held(self, epochs: Mapping[int, int], generation: int) -> None:
         holders = await self._patiently("holders", sorted(epochs), generation=generation)

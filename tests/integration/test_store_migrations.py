@@ -23,6 +23,7 @@ NAMES = [
     "0008_tie_outs",
     "0009_matches",
     "0010_storage",
+    "0011_merges",
 ]
 
 

@@ -70,8 +70,7 @@ def _recompiled(function: Any, edits: Iterable[tuple[str, str]]) -> Any:
 _FACTS = 'await self._finished(facts, "write_facts", pending.facts, generation)\n'
 _AWAIT_FACTS = "        if facts is not None:\n            " + _FACTS
 _WRITE = "        await self._write(pending, rows, epochs, generation)\n"
-_POSITIONS = '        await self._patiently("write_positions", positions, generation=generation)\n'
-_COMMIT = "        await self._commit(read, epochs, generation)\n"
+_COMMIT = "        await self._commit(flushed)\n"
 _HELD = "        await self._check_held(epochs, generation)\n"
 _PUBLISH = f"    if pending.messages:\n{_HELD}        await self.broker.publish(pending.messages)\n"
 _VERDICTS = '    if rows:\n        await self._patiently("write_verdicts", rows, generation=generation)\n'
@@ -80,15 +79,15 @@ _GENERATION_UNSEEN = ("if generation != self.generation:", "if False:")
 _DONE = "done = min(offset, row.next_offset)"
 
 _OF_A_FLUSH: dict[str, Plant] = {
-    "commit before the flush": edited(Worker, "_flush", (_WRITE + _POSITIONS + _COMMIT, _COMMIT + _WRITE + _POSITIONS)),
+    "commit before the flush": edited(Worker, "_flush", (_WRITE, _COMMIT + _WRITE)),
     "positions before facts": edited(
-        Worker, "_flush", (_FACTS, 'await self._patiently("write_positions", positions)\n' + " " * 12 + _FACTS)
+        Worker, "_flush", (_FACTS, 'await self._patiently("write_positions", flushed.positions)\n' + " " * 12 + _FACTS)
     ),
     "facts after verdicts": edited(Worker, "_flush", (_AWAIT_FACTS + _WRITE, _WRITE + _AWAIT_FACTS)),
     "breaks told before their verdicts": edited(Worker, "_write", (_PUBLISH, ""), (_VERDICTS, _PUBLISH + _VERDICTS)),
     "messages after the positions": all_of(
         edited(Worker, "_write", (_PUBLISH, "")),
-        edited(Worker, "_flush", (_COMMIT, _COMMIT + "        await self.broker.publish(pending.messages)\n")),
+        edited(Worker, "_flush", (_WRITE, f"{_WRITE}{_COMMIT}        await self.broker.publish(pending.messages)\n")),
     ),
     "the epoch is not looked at before breaks are told": edited(Worker, "_write", (_HELD, "")),
     "dead letters not waited for": edited(
@@ -154,7 +153,7 @@ _OF_EFFECTS: dict[str, Plant] = {
             "_write",
             ("publish(pending.messages)", f"publish([each for each in pending.messages if each not in [{_EFFECTS}]])"),
         ),
-        edited(Worker, "_flush", (_COMMIT, f"{_COMMIT}        await self.broker.publish([{_EFFECTS}])\n")),
+        edited(Worker, "_flush", (_WRITE, f"{_WRITE}{_COMMIT}        await self.broker.publish([{_EFFECTS}])\n")),
     ),
     "effects are not told again after a claim": edited(
         streams.join,
@@ -251,7 +250,7 @@ RARE: dict[str, Plant] = {
         streams.join, "restore", ("stub.revision <= partition.told_to or stub.epoch == partition.epoch", "True")
     ),
     "what was read before a store was put back counts as told": edited(
-        Worker, "_flush", ("self.positions.reads_again(partition.number)", "False")
+        Worker, "commit", ("self.positions.reads_again(partition.number)", "False")
     ),
     "epochs begin anew where store and offsets are lost": replaced(streams.worker, "clock_epoch", lambda now: 0),
     "what was told before the offsets were lost is not told again": edited(

@@ -517,7 +517,7 @@ async def test_case_read_while_its_flush_is_under_way_is_not_evicted() -> None:
         rig.kafka.send(document("posting", 1))
         await rig.read(worker)
 
-    rig.store.before = lambda method: more() if method == "write_positions" else None
+    rig.store.before = lambda method: more() if method == "write_verdicts" else None
     await worker.flush()
     assert [len(partition.dirty) for partition in worker.partitions.values() if partition.dirty] == [1]
     rig.kafka.send(document("payment", 1))

@@ -93,6 +93,7 @@ def test_what_the_worker_reports_is_what_prometheus_reads(page: str) -> None:
     metrics.lags({("invoices", 0): 5})
     metrics.flushed(facts=3, verdicts=2)
     metrics.flush_failed("not_owner")
+    metrics.committed()
     metrics.record_to_durable(-0.5)
     metrics.cache(cases=2, evicted=1)
     metrics.deadlines_fired(4)
