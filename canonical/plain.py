@@ -3,6 +3,7 @@
 Compiled (setup.py), because every event of the log passes here.
 """
 
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
@@ -10,6 +11,33 @@ from canonical.events import EARLIEST, LATEST
 from canonical.ids import CASE_KINDS
 
 _KEY_STARTS = tuple(f"{kind}:" for kind in CASE_KINDS)
+
+
+MAX_RECORD_BYTES = 1_000_000
+
+
+class FirstSight:
+    """The event of a record of known fields only that is accepted at first sight; None where that takes a closer look.
+
+    `decode` gives a lean event, or raises ValueError or RecursionError.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Any]) -> None:
+        self._decode = decode
+
+    def __call__(self, raw: bytes) -> Any:
+        if b"\\" in raw or b"\x7f" in raw or len(raw) > MAX_RECORD_BYTES:
+            return None
+        try:
+            event = self._decode(raw)
+        except (ValueError, RecursionError):
+            return None
+        return event if is_plain(event) else None
+
+
+def is_unsure(raw: bytes) -> bool:
+    """Whether something in it could look like a name and be none, or be one and not look like it."""
+    return b"\\" in raw or b'" ' in raw or b'"\t' in raw or b'"\r' in raw or b'"\n' in raw
 
 
 def is_plain(event: Any) -> bool:

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from canonical import structs
 from canonical.contracts import dataschema
 from canonical.events import EVENTS, CanonicalEvent, Event, format_time
-from canonical.structs import MAX_RECORD_BYTES, RecordError
+from canonical.plain import MAX_RECORD_BYTES
+from canonical.structs import RecordError
 
 __all__ = ["MAX_RECORD_BYTES", "Record", "RecordError", "admit", "decode", "encode", "make", "record", "schema"]
 

@@ -11,13 +11,14 @@ Three families of structs, one rule:
   control character) or that `is_plain` sees faster. What passes there, the full ones accept; the rest they decide.
 - The written structs give an event's bytes: fields in the models' order, those that were not given left out.
 
-Limits: MAX_RECORD_BYTES a record, refused before it is parsed; MAX_DEPTH levels of nesting in unknown fields. A number
+Limits: MAX_RECORD_BYTES (canonical.plain) a record, refused before it is parsed; MAX_DEPTH levels of nesting in unknown fields. A number
 in an unknown field that a double cannot hold exactly is refused, because writing the event again would change it.
 """
 
 import json
 import re
 import types
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin
@@ -30,13 +31,11 @@ from pydantic.fields import FieldInfo
 from canonical.contracts import ACCEPTED_VERSIONS, dataschema, is_accepted
 from canonical.events import EVENTS, NAME_PATTERN, TEXT_PATTERN, Event, check_clock
 from canonical.ids import MAX_KEY_CHARS
-from canonical.plain import is_plain
+from canonical.plain import MAX_RECORD_BYTES, FirstSight, is_unsure
 
-MAX_RECORD_BYTES = 1_000_000
 MAX_DEPTH = 100
 
 _TIMES = ("recorded_at", "cutoff", "known_until")  # that data may hold
-_UNSURE = (b"\\", b'" ', b'"\t', b'"\r', b'"\n')
 
 
 class RecordError(ValueError):
@@ -48,17 +47,6 @@ def decode(raw: bytes) -> Event:
     return plain(raw) or _decode_with_care(raw)
 
 
-def plain(raw: bytes) -> Event | None:
-    """The event of a record of known fields only that is accepted at first sight; None where that takes a closer look."""
-    if b"\\" in raw or b"\x7f" in raw or len(raw) > MAX_RECORD_BYTES:
-        return None
-    try:
-        event: Event = _decode_lean(raw)
-    except (ValueError, RecursionError):
-        return None
-    return event if is_plain(event) else None
-
-
 def encode(event: Event) -> bytes:
     """A struct's record, as `records.encode` writes the model's; a null and a field that was not given are one."""
     return msgspec.json.encode(msgspec.convert(event, _written[event.type], from_attributes=True))
@@ -66,7 +54,10 @@ def encode(event: Event) -> bytes:
 
 def admit(raw: bytes) -> Event:
     """`decode` for bytes that others wrote: as `records.admit`. Raises RecordError."""
-    event = decode(raw)
+    event = plain(raw)
+    if event is not None and not is_unsure(raw) and raw.count(b'":') == _encode(event).count(b'":'):
+        return event  # of known fields only, and as many names as there are fields
+    event = event or _decode_with_care(raw)
     check_names(raw)
     return event
 
@@ -76,7 +67,7 @@ def check_names(raw: bytes) -> None:
 
     Counts the names before and after parsing, and looks closely only where text could look like a name.
     """
-    if any(text in raw for text in _UNSURE):
+    if is_unsure(raw):
         unique = _has_unique_names(raw)
     else:
         unique = raw.count(b'":') == msgspec.json.encode(msgspec.json.decode(raw)).count(b'":')
@@ -179,7 +170,7 @@ class _Family:
 
     def options(self, model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
         envelope = self.envelope(model, fields) if issubclass(model, Event) else {}
-        return {"forbid_unknown_fields": self.lean} | envelope
+        return {"forbid_unknown_fields": self.lean, "omit_defaults": self.lean} | envelope
 
     def envelope(self, model: type[Event], fields: dict[str, Any]) -> dict[str, Any]:
         """The type becomes the union's tag; a lean struct knows only the contracts that are accepted."""
@@ -247,6 +238,8 @@ def _anchored(pattern: str) -> str:
 
 
 _full = _Family(lean=False).decoder()
+_encode = msgspec.json.Encoder().encode
 _decode_lean = _Family(lean=True).decoder().decode
+plain: Callable[[bytes], Event | None] = FirstSight(_decode_lean)
 _writing = _Written(lean=False)
 _written = {event_type: _writing.struct(model) for event_type, model in EVENTS.items()}

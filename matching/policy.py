@@ -265,6 +265,8 @@ class Expectations(dict[str, Expectation]):
     """By billing system; [expect.default] for one that policy does not name."""
 
     def __missing__(self, system: str) -> Expectation:
+        if len(self) < MAX_ENTITIES:
+            self[system] = self["default"]
         return self["default"]
 
 

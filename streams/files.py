@@ -17,8 +17,8 @@ from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
+from canonical.plain import MAX_RECORD_BYTES
 from canonical.records import encode
-from canonical.structs import MAX_RECORD_BYTES
 from sources.records import Mapped, Rejected
 
 MAX_LINE_BYTES = MAX_RECORD_BYTES + 1

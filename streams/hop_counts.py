@@ -37,6 +37,7 @@ class HopCounts:
         self._lately: dict[str, States] = {}
         self._earlier: dict[str, States] = {}
         self._same: dict[States, States] = {}  # a few dozen distinct ones, each kept once
+        self._labels: dict[str, str] = {}  # of entities
 
     def __len__(self) -> int:
         """Cases whose states are known."""
@@ -67,7 +68,11 @@ class HopCounts:
     def _take(self, hop: Any, of_entity: str, before: States) -> None:
         name: str = hop.name
         state: str = hop.state
-        entity = self._entity(of_entity)
+        entity = self._labels.get(of_entity)
+        if entity is None:
+            entity = self._entity(of_entity)
+            if entity == of_entity:
+                self._labels[of_entity] = entity
         self._add((name, entity, state))
         if state in _OVERDUE and f"{name}:late" not in before and f"{name}:missing" not in before:
             self._add((name, entity, "late"))

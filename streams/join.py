@@ -36,6 +36,7 @@ from streams.times import from_millis
 from streams.topics import BREAKS
 
 TOUCHED = "case.touched"
+_made = tuple.__new__  # of a NamedTuple: without its own `__new__`, which is a call into Python
 _KEY, _ID, _TYPE, _DATA = b'"correlationid":', b'"id":', b'"type":', b'"data":'
 
 
@@ -87,7 +88,8 @@ def apply(parsed: Parsed, partition: Partition, partitions: int) -> None:
         entry = partition.cases.get(key)
         if entry is None:
             check_home(key, partition.number, partitions)
-        entry = partition.entry(key)
+        if entry is None or not entry.dirty:  # else it has just been used
+            entry = partition.entry(key)
         if entry.first_seen is None:
             entry.first_seen = from_millis(record.timestamp)
         entry.case.add(event)
@@ -156,9 +158,9 @@ def judge_dirty(partition: Partition, dirty: dict[str, Entry], terms: Terms) -> 
         digest = _digest(raw)
         changed = digest != entry.digest
         first_seen = entry.first_seen or terms.now
-        judged.rows.append(VerdictRow(
+        judged.rows.append(_made(VerdictRow, (
             partition.number, partition.epoch, partition.next_seq(), terms.now, first_seen, digest, changed, terms.proven, raw, controls,
-        ))  # fmt: skip
+        )))  # fmt: skip
         judged.messages.extend(_effect_messages(entry, terms.policy, partition))
         entry.is_open = verdict.outcome != "ok"
         partition.schedule(key, entry, verdict.next_deadline, verdict.awaiting)

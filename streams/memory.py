@@ -172,7 +172,8 @@ class Partition:
     ) -> None:
         self.number = number
         self.epoch = epoch
-        self.facts_of = facts_of  # how many a case may have, by its key
+        self._facts_of = facts_of
+        self._most_facts: dict[str, int] = {}  # by kind of case
         self.seq = 0
         self.cases: dict[str, Entry] = {}
         self.dirty: dict[str, Entry] = {}
@@ -186,6 +187,16 @@ class Partition:
         self.tells_all = True  # whether every case that is judged tells its breaks, those told before too
         self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)
         self.is_whole = False  # whether no case lies in two months (rule E9)
+
+    def facts_of(self, key: str) -> int:
+        """How many facts the case may have."""
+        kind = key.partition(":")[0]
+        most = self._most_facts.get(kind)
+        if most is None:
+            most = self._facts_of(key)
+            if len(self._most_facts) < 100:  # kinds are a few; a key may hold anything
+                self._most_facts[kind] = most
+        return most
 
     def next_seq(self) -> int:
         self.seq += 1

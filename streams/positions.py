@@ -76,6 +76,7 @@ class Positions:
     ) -> None:
         """`latest`: the time judged with before. `in_flight`: records that an earlier life may have read uncommitted."""
         self.inputs = {tp: _input(start, ends.get(tp, 0), clock, in_flight) for tp, start in starts.items()}
+        self._joined = {tp: read for tp, read in self.inputs.items() if tp[0] in JOINED}
         self._latest = min(latest, clock)
         self.changed = False
         self.resumed = clock  # since when reading is not held up by a flush
@@ -130,18 +131,16 @@ class Positions:
 
     def too_early(self, clock: datetime) -> set[TopicPartition]:
         """Partitions of joined topics that have been read so far ahead of another one that they should wait for it."""
-        joined = {tp: read for tp, read in self.inputs.items() if tp[0] in JOINED}
-        slowest = min(
-            (
-                read.appended_at
-                for read in joined.values()
-                if read.lag and clock - max(read.moved_at, self.resumed) < PATIENCE
-            ),
-            default=None,
-        )
+        is_resumed = clock - self.resumed < PATIENCE
+        slowest: datetime | None = None
+        for read in self._joined.values():  # asked for with every batch
+            is_read = read.end > read.next_offset and (is_resumed or clock - read.moved_at < PATIENCE)
+            if is_read and (slowest is None or read.appended_at < slowest):
+                slowest = read.appended_at
         if slowest is None:
             return set()
-        return {tp for tp, read in joined.items() if read.appended_at > slowest + EVEN_WINDOW}
+        latest = slowest + EVEN_WINDOW
+        return {tp for tp, read in self._joined.items() if read.appended_at > latest}
 
     def now(self, clock: datetime) -> datetime:
         """The time to judge with; see the module's rules."""

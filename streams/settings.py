@@ -31,7 +31,7 @@ class Settings:
     session_timeout_s: float = 10.0  # a killed worker is noticed after it; the others then take over
     unowned_timeout_s: float = 90.0  # of a worker that another claim has passed: longer than any rebalance takes
     stop_timeout_s: float = 20.0  # told to stop, a worker has so long to flush; then it ends without a commit
-    fetch_records: int = 500  # handed to an agent at once
+    fetch_records: int = 700  # handed to an agent at once
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
     cached_cases: int = (
         200_000  # clean cases beyond it are packed or, if they have come to their end, dropped; oldest use first
