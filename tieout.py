@@ -522,8 +522,8 @@ def worker(
     policy: PolicyFile = None,
     cached_cases: Annotated[
         int,
-        typer.Option(min=1, help="Kept in memory as they are judged, about 5 kB each; open ones beyond are packed."),
-    ] = 200_000,
+        typer.Option(min=1, help="Kept in memory as they are judged, about 6 kB each; open ones beyond are packed."),
+    ] = 100_000,
     packed_cases: Annotated[
         int, typer.Option(min=0, help="Kept in memory packed, about 0.5 kB each; others are read again from the store.")
     ] = 2_000_000,

@@ -92,7 +92,7 @@ def apply(parsed: Parsed, partition: Partition, partitions: int) -> None:
             entry = partition.entry(key)
         if entry.first_seen is None:
             entry.first_seen = from_millis(record.timestamp)
-        entry.case.add(event)
+        entry.add(event, record.value)
         partition.touch(key, entry)
 
 
@@ -110,11 +110,11 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     if stub.case_key in partition.cases:
         return
     case = Case(stub.case_key, partition.facts_of(stub.case_key))
+    entry = Entry(case)
     for raw in raws:
-        case.add(decode(raw))
+        entry.add(decode(raw), raw)
     if not case.is_over_limit:
         case.forgotten = max(0, stub.facts - case.count)
-    entry = Entry(case)
     entry.first_seen = stub.first_seen
     entry.digest = stub.digest
     entry.is_open = stub.outcome != "ok"
@@ -129,7 +129,7 @@ def refresh(partition: Partition, key: str, raws: list[bytes], seen: datetime) -
     entry = partition.entry(key)
     entry.first_seen = entry.first_seen or seen
     for raw in raws:
-        entry.case.add(decode(raw))
+        entry.add(decode(raw), raw)
     partition.touch(key, entry)
 
 

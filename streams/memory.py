@@ -99,12 +99,13 @@ NOTHING_TOLD: Mapping[Any, Any] = {}
 
 
 class Entry:
-    """A case and what the store holds of its verdict (`digest` 0: nothing yet)."""
+    """A case, the records its facts came from, and what the store holds of its verdict (`digest` 0: nothing yet)."""
 
-    __slots__ = ("case", "digest", "dirty", "first_seen", "is_open", "next_deadline", "told", "told_breaks")
+    __slots__ = ("case", "digest", "dirty", "first_seen", "is_open", "next_deadline", "raws", "told", "told_breaks")
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        self.raws: list[bytes] = []  # added again in any order they give the same facts
         self.dirty = False
         self.is_open = True
         self.first_seen: datetime | None = None
@@ -113,12 +114,24 @@ class Entry:
         self.told_breaks: frozenset[tuple[str, str]] | None = NO_BREAKS  # None: somebody may have told of others
         self.told: Mapping[Any, Any] = NOTHING_TOLD  # effects, and facts sent on, since the case was loaded
 
+    def add(self, event: Any, raw: bytes) -> bool:
+        """True if it changed the facts. Raises ValueError for an event of another case."""
+        if not self.case.add(event):
+            return False
+        self.raws.append(raw if b"\n" not in raw else raw.replace(b"\n", b" "))  # in JSON only white space
+        if self.case.is_over_limit:
+            self.raws = []
+        elif len(self.raws) > 2 * self.case.count + MORE_RAWS:  # parts told again and again: the last one holds
+            self.raws = [_encode(fact) for fact in self.case.everything()]
+        return True
+
 
 Told = tuple[str, str]  # class and fingerprint of a break
 _Head = tuple[datetime | None, int, datetime | None, list[Told] | None, int]
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 _decode_head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
 MOST_SAMPLE_BYTES = 8_192
+MORE_RAWS = 8
 
 
 class Packed:
@@ -143,7 +156,7 @@ class Packed:
             return
         breaks = None if entry.told_breaks is None else sorted(entry.told_breaks)
         head = (entry.first_seen, entry.digest, entry.next_deadline, breaks, case.forgotten)
-        text = b"\n".join([_encode(head), *[_encode(fact) for fact in case.everything()]])
+        text = b"\n".join([_encode(head), *entry.raws])
         sample = self._samples.setdefault(key.partition(":")[0], text[:MOST_SAMPLE_BYTES])
         if len(self._lately) >= self.most // 2:
             self._earlier, self._lately = self._lately, {}
@@ -155,11 +168,10 @@ class Packed:
         if packed is None:
             return None
         lines = lz4.decompress(packed, dict=self._samples[key.partition(":")[0]]).split(b"\n")
-        case = Case(key, limit)
+        entry = Entry(Case(key, limit))
         for raw in lines[1:]:
-            case.add(plain(raw) or decode(raw))
-        entry = Entry(case)
-        entry.first_seen, entry.digest, entry.next_deadline, breaks, case.forgotten = _decode_head(lines[0])
+            entry.add(plain(raw) or decode(raw), raw)
+        entry.first_seen, entry.digest, entry.next_deadline, breaks, entry.case.forgotten = _decode_head(lines[0])
         entry.told_breaks = None if breaks is None else frozenset(breaks)
         return entry
 

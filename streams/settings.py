@@ -33,9 +33,8 @@ class Settings:
     stop_timeout_s: float = 20.0  # told to stop, a worker has so long to flush; then it ends without a commit
     fetch_records: int = 700  # handed to an agent at once
     pending_records: int = 100_000  # read and not yet durable; above it reading waits (back-pressure)
-    cached_cases: int = (
-        200_000  # clean cases beyond it are packed or, if they have come to their end, dropped; oldest use first
-    )
+    # Clean cases beyond it are packed or, if they have come to their end, dropped; those used longest ago first.
+    cached_cases: int = 100_000
     packed_cases: int = 2_000_000  # those packed first are dropped beyond it
     deadlines_per_flush: int = 20_000
     deadlines_kept: int = 200_000  # the next ones, in memory; beyond them the store is asked

@@ -47,6 +47,7 @@ log = logging.getLogger("tieout.worker")
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 LATE_WRITES_S = 300.0  # how long what a dead worker had sent may be on its way: more than the store's timeouts together
+A_MOMENT_S = 0.001  # less is not waited for
 LATE_LOOK_S = 10.0  # how often is looked for them: it goes through all verdicts
 
 
@@ -503,8 +504,7 @@ class Worker:
                 if is_due:
                     telling.result()
                     told_s, telling = started, asyncio.ensure_future(self._tell_how_far())
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), max(0.0, started + self._interval_s() - loop.time()))
+                await self._pause(started)
             await telling
             await self.flush(commits=False)
             await self.commit()
@@ -528,6 +528,13 @@ class Worker:
         since, reason = self._passed
         if (self.clock() - since).total_seconds() > self.settings.unowned_timeout_s:
             raise InvariantBroken(f"no new assignment for {self.settings.unowned_timeout_s:.0f} s after: {reason}")
+
+    async def _pause(self, since_s: float) -> None:
+        """Until the next flush may begin: sooner where enough has been read, or the backlog is gone."""
+        loop = asyncio.get_running_loop()
+        while not self._full.is_set() and (left_s := since_s + self._interval_s() - loop.time()) > A_MOMENT_S:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), min(left_s, self.settings.flush_interval_s))
 
     def _interval_s(self) -> float:
         """Behind its log a worker flushes less often: parts of a case meet in memory and are judged once, not thrice."""

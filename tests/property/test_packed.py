@@ -7,22 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.events import EVENTS
+from canonical.records import encode
 from matching.case import Case
 from streams.memory import Entry, Packed
 from tests.property.test_every_event import SOME, facts_of
 
 _moments = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2099, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 _breaks = st.none() | st.frozensets(st.tuples(st.sampled_from(("amount", "tax")), st.text("0123456789abcdef", min_size=16, max_size=16)))  # fmt: skip
+_layouts = st.sampled_from((bytes, lambda raw: raw.replace(b"{", b"{\n ", 1), lambda raw: b" " + raw + b"\r\n"))
 
 
 @st.composite
 def entries(draw: st.DrawFn, event_type: str) -> Entry:
     facts = draw(facts_of(event_type))
-    case = Case(facts[0].correlationid)
+    entry = Entry(Case(facts[0].correlationid))
     for fact in facts:
-        case.add(fact)
-    case.forgotten = draw(st.integers(0, 3))
-    entry = Entry(case)
+        entry.add(fact, draw(_layouts)(encode(fact)))
+    entry.case.forgotten = draw(st.integers(0, 3))
     entry.first_seen, entry.next_deadline = draw(_moments), draw(_moments)
     entry.digest = draw(st.integers(0, 2**64 - 1))
     entry.told_breaks = draw(_breaks)

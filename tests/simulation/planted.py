@@ -216,7 +216,10 @@ _OF_MEMORY: dict[str, Plant] = {
     "a record that adds nothing leaves its case clean": edited(
         streams.join,
         "apply",
-        ("        entry.case.add(event)\n        partition.touch", "        entry.case.add(event) and partition.touch"),
+        (
+            "        entry.add(event, record.value)\n        partition.touch",
+            "        entry.add(event, record.value) and partition.touch",
+        ),
     ),
     "facts written by others are not read": edited(
         streams.join, "parse", ("parsed.touched.append(event.correlationid)", "pass")
