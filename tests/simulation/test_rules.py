@@ -22,6 +22,7 @@ from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
 from streams.worker import LATE_WRITES_S, Worker
+from tests.simulation import virtual_time
 from tests.simulation.shell import START, ClickHouse, Killed, Rig, changed, document, life
 
 KEY = "invoice:acme-us:billing:1"
@@ -1282,3 +1283,67 @@ async def test_worker_told_to_stop_in_the_middle_of_a_flush_commits_it_and_what_
     await asyncio.wait_for(worker.run(stop), 10)
     assert rig.store.verdicts()[KEY]["facts"] == 2
     assert rig.kafka.offsets == worker.positions.next_offsets
+
+
+# E2: a commit stands beside the next flush
+
+
+@scenario
+async def test_commit_covers_what_has_been_flushed_and_not_what_is_under_way() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    begun = rig.kafka.offsets
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    flushed = worker.positions.next_offsets
+    assert await worker.flush(commits=False)
+    assert rig.kafka.offsets == begun, "durable, and not yet committed"
+    rig.kafka.send(document("posting", 1))
+    await rig.read(worker)
+
+    async def beside() -> None:
+        rig.store.before = lambda method: None
+        assert await worker.commit()
+        assert rig.kafka.offsets == flushed
+
+    rig.store.before = lambda method: beside() if method == "write_verdicts" else None
+    assert await worker.flush(commits=False)
+    assert rig.kafka.offsets == flushed
+    assert await worker.commit()
+    assert rig.kafka.offsets == worker.positions.next_offsets
+    assert not await worker.commit(), "nothing further was flushed"
+
+
+def test_backlog_that_is_gone_does_not_wait_for_its_interval() -> None:
+    async def provoked() -> float:
+        rig = Rig(flush_interval_s=1.0, backlog_records=5, backlog_interval_s=300.0)
+        worker = await start(rig)
+        rig.kafka.send(*(document("invoice", number) for number in range(40)))
+        tp, log = max(rig.kafka.logs.items(), key=lambda item: len(item[1]))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(worker.run(stop))
+        await worker.receive(Batch(*tp, log[:1], len(log), worker.generation or 0))
+        await asyncio.sleep(2.5)
+        assert rig.store.facts, "the first flush does not wait"
+        began_s = asyncio.get_running_loop().time()
+        await worker.receive(Batch(*tp, log[1:], len(log), worker.generation or 0))
+        while len(rig.store.facts) < len(log):
+            await asyncio.sleep(0.1)
+        stop.set()
+        await running
+        return asyncio.get_running_loop().time() - began_s
+
+    assert virtual_time.run(provoked()) < 5
+
+
+@scenario
+async def test_what_is_due_at_once_is_shared_out_over_all_partitions() -> None:
+    rig = Rig(deadlines_per_flush=4)
+    worker = await start(rig)
+    rig.kafka.send(*(document("invoice", number) for number in range(40)))
+    await rig.settle(worker)
+    rig.clock.now += timedelta(days=400)
+    for tp in worker.positions.inputs:
+        worker.heard({tp: Contact(*[worker.positions.next_offsets[tp]] * 3, rig.clock())}, worker.generation or 0)
+    assert len(worker.partitions) > 1
+    assert 0 < await worker.fire_deadlines() <= 4
