@@ -63,7 +63,7 @@ def test_store_without_disk_loses_nothing_and_goes_on_once_there_is_room(
     worker = start_worker("patient", kafka.bootstrap, store.url)
     wait_for(lambda: "own partitions" in worker.log.read_text(), "an assignment")
     ballast = small_disk / "ballast"
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(b"x" * 65_536)
     records = load.produce(kafka.bootstrap, load.messages(1_000, at=LONG_AGO))

@@ -295,7 +295,7 @@ def _settings(rng: Random) -> dict[str, Any]:
         "pending_records": rng.choice((4, 20, 1_000)), "cached_cases": rng.choice((0, 2, 1_000)),
         "packed_cases": rng.choice((0, 8, 1_000)),
         "deadlines_per_flush": rng.choice((1, 2, 1_000)), "deadlines_kept": rng.choice((1, 3, 1_000)),
-        "progress_interval_s": rng.choice((5.0, 20.0)),
+        "progress_interval_s": rng.choice((0.0, 5.0, 20.0)),
     }  # fmt: skip
 
 
