@@ -29,10 +29,8 @@ def measure(rate: int, seconds: int) -> dict[str, Any]:
         client = found.client()
         try:
             wait_for(lambda: "own partitions" in found.log().read_text(), "an assignment", 60)
-            sender = producer(found.kafka.bootstrap)
-            paced(
-                sender, load.messages(rate * 5 // 3, prefix="WARM"), rate
-            )  # what starts, the sender too, is not measured
+            sender = producer(found.kafka.bootstrap)  # what starts, it too, is not measured
+            paced(sender, load.messages(rate * 5 // 3, prefix="WARM"), rate)
             pids = {"worker": worker.pid, "store": found.store.pid, "kafka": found.kafka.pid}
             before = {name: cpu_s(pid) for name, pid in pids.items()}
             sent, behind_s = paced(sender, load.messages(rate * seconds // 3), rate)

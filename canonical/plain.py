@@ -10,10 +10,8 @@ from typing import Any
 from canonical.events import EARLIEST, LATEST
 from canonical.ids import CASE_KINDS
 
-_KEY_STARTS = tuple(f"{kind}:" for kind in CASE_KINDS)
-
-
 MAX_RECORD_BYTES = 1_000_000
+_KEY_STARTS = tuple(f"{kind}:" for kind in CASE_KINDS)
 
 
 class FirstSight:

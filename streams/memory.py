@@ -131,7 +131,7 @@ _Head = tuple[datetime | None, int, datetime | None, list[Told] | None, int]
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 _decode_head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
 MOST_SAMPLE_BYTES = 8_192
-MORE_RAWS = 8
+MORE_RAWS = 8  # records of a case beyond twice its facts, before its facts are written anew
 
 
 class Packed:

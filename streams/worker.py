@@ -47,8 +47,8 @@ log = logging.getLogger("tieout.worker")
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.1, 5.0
 LATE_WRITES_S = 300.0  # how long what a dead worker had sent may be on its way: more than the store's timeouts together
-A_MOMENT_S = 0.001  # less is not waited for
 LATE_LOOK_S = 10.0  # how often is looked for them: it goes through all verdicts
+A_MOMENT_S = 0.001  # less is not waited for
 
 
 class Flushed(NamedTuple):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from canonical.events import EVENTS
 from canonical.records import encode
 from matching.case import Case
-from streams.memory import Entry, Packed
+from streams.memory import MORE_RAWS, Entry, Packed
 from tests.property.test_every_event import SOME, facts_of
+from tests.simulation.shell import START, document
 
 _moments = st.none() | st.datetimes(datetime(1990, 1, 1), datetime(2099, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 _breaks = st.none() | st.frozensets(st.tuples(st.sampled_from(("amount", "tax")), st.text("0123456789abcdef", min_size=16, max_size=16)))  # fmt: skip
@@ -85,3 +86,15 @@ def test_times_keep_their_microseconds() -> None:
     packed.put(entry.case.key, entry)
     found = packed.take(entry.case.key, 9)
     assert found is not None and found.next_deadline == entry.next_deadline
+
+
+def test_of_a_fact_that_is_told_again_and_again_a_few_records_are_kept() -> None:
+    entry = Entry(Case("invoice:acme-us:billing:1"))
+    for seconds in range(100):  # each delivery an earlier one than all before it, which therefore holds
+        event = document("invoice", 1, START - timedelta(seconds=seconds))
+        assert entry.add(event, encode(event))
+        assert 1 <= len(entry.raws) <= 2 * entry.case.count + MORE_RAWS
+    packed = Packed(2)
+    packed.put(entry.case.key, entry)
+    found = packed.take(entry.case.key, 2_000)
+    assert found is not None and said(found) == said(entry)
