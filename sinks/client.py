@@ -36,6 +36,7 @@ from sinks.rows import (
     MatchRow,
     PositionRow,
     Stub,
+    Untold,
     VerdictRow,
     revision,
 )
@@ -273,15 +274,19 @@ class Store:
                 found[stub[0]] = _stub(*stub), raw
         return found
 
-    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[str]]:
+    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[Untold]]:
         """By partition the cases that have a verdict beyond a revision of an epoch before one: `told` gives both."""
         beyond = " OR ".join(
             f"(partition = {partition:d} AND revision > {revision:d} AND epoch < {epoch:d})"
             for partition, (revision, epoch) in told.items()
         )
-        found: dict[int, list[str]] = {partition: [] for partition in told}
-        for partition, key in self._query(f"SELECT DISTINCT partition, case_key FROM verdicts WHERE {beyond} ORDER BY case_key"):  # fmt: skip
-            found[partition].append(key)
+        query = (
+            "SELECT partition, case_key, max(judged_at), argMax(progress, revision) FROM verdicts "
+            f"WHERE {beyond} GROUP BY partition, case_key ORDER BY case_key"
+        )
+        found: dict[int, list[Untold]] = {partition: [] for partition in told}
+        for partition, *untold in self._query(query):
+            found[partition].append(Untold(*untold))
         return found
 
     def split_cases(self, partition: int) -> list[tuple[str, int]]:

@@ -76,6 +76,14 @@ class Stub(NamedTuple):
     revision: int
 
 
+class Untold(NamedTuple):
+    """A case with a verdict beyond the stored positions, and what it was last judged with."""
+
+    case_key: str
+    judged_at: datetime
+    progress: str
+
+
 class PositionRow(NamedTuple):
     """Everything of (topic, partition) from `from_offset` up to `next_offset` was read in one run and is in the store.
 

@@ -7,7 +7,8 @@
   log without marks proves that nothing was appended, not that there was nothing to send.
 - What the raw topics say becomes a worker's own progress only once it has read the joined topics up to where they ended
   after it had asked: then whatever came of those raw records is in its cases.
-- Progress never goes back, and an earlier life's (`proven`, stored with each flush) is where the next one starts.
+- Progress never goes back. What an earlier owner's last verdicts were judged with (beside them, and as `proven` beside the
+  positions) is the least that the next one judges the same partition with; his own begins at the least of his partitions.
 - Deadlines fire up to the `horizon`: what the feeds are complete to, so that an ordinary second of delay shows nothing as
   unproven. A feed that has fallen back further than `STALLED` (or three of its marks) holds up no clock: what waits for
   it is judged, and is unproven.
@@ -21,7 +22,7 @@ from matching.policy import Feed
 from sinks.rows import PositionRow
 from streams.ports import TopicPartition
 from streams.positions import BEGINNING
-from streams.stored_progress import encode, parse
+from streams.stored_progress import encode
 from streams.topics import raw_topic
 
 STALLED = timedelta(seconds=60)
@@ -29,12 +30,13 @@ MARKS_MISSED = 3
 
 
 class Feeds:
-    """`sources` are all that the worker's group reads."""
+    """`sources` are all that the worker's group reads, `before` what each of its partitions had come to."""
 
-    def __init__(self, feeds: Mapping[str, Feed], sources: Sequence[str], proven: Iterable[str] = ()) -> None:
+    def __init__(
+        self, feeds: Mapping[str, Feed], sources: Sequence[str], before: Sequence[Mapping[str, datetime]] = ()
+    ) -> None:
         self._feeds = feeds
         self._topics = {name: [raw_topic(source) for source in feed.sources or sources] for name, feed in feeds.items()}
-        before = [parse(text).complete_to for text in proven]
         self.complete_to = {
             name: min((each.get(name, BEGINNING) for each in before), default=BEGINNING) for name in feeds
         }

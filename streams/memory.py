@@ -20,7 +20,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from lz4 import block as lz4  # type: ignore[import-untyped]
@@ -176,6 +176,13 @@ class Packed:
         return entry
 
 
+class Reached(NamedTuple):
+    """What cases were judged with: the time, and up to when each feed was complete."""
+
+    judged_to: datetime
+    complete_to: Mapping[str, datetime]
+
+
 class Partition:
     """Everything a worker knows of one partition while it owns it under `epoch`."""
 
@@ -196,6 +203,7 @@ class Partition:
         self.claimed_at_s = 0.0  # by the loop, whose time no clock sets
         self.retold: set[str] = set()  # cases told again, of which an earlier owner may not have told
         self.told_to = 0  # revision up to which breaks were told when the partition was claimed
+        self.reached: Reached | None = None  # by earlier owners, as long as we have come less far
         self.tells_all = True  # whether every case that is judged tells its breaks, those told before too
         self.is_of_policy = False  # whether no open case is known to be judged by another policy (rule E16)
         self.is_whole = False  # whether no case lies in two months (rule E9)

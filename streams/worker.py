@@ -28,17 +28,29 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from canonical.dead_letters import DeadLetter
+from matching.clock import Progress
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
-from sinks.rows import DeadLetterRow, FactBatch, GapRow, LetterActionRow, PositionRow, VerdictRow, clock_epoch, revision
+from sinks.rows import (
+    DeadLetterRow,
+    FactBatch,
+    GapRow,
+    LetterActionRow,
+    PositionRow,
+    Untold,
+    VerdictRow,
+    clock_epoch,
+    revision,
+)
 from streams import dead_letters, join, metrics, tracing
 from streams.feeds import Feeds
 from streams.identification import Identification
 from streams.intake import intake, is_heartbeat, outbound, traceparent
-from streams.memory import Known, Partition
+from streams.memory import Known, Partition, Reached
 from streams.ports import Broker, Clock, Contact, InvariantBroken, Mark, NotOwner, Outbound, StoreCalls, TopicPartition
 from streams.positions import BEGINNING, Input, Positions, Start
 from streams.settings import Settings
+from streams.stored_progress import encode, parse
 from streams.times import from_millis
 from streams.topics import BREAKS, JOINED, RAW_PREFIX
 from streams.transport import Batch
@@ -157,10 +169,10 @@ class Worker:
         if this != self._assignments:
             log.info("the assignment of generation %s was overtaken while it loaded", generation)
             return
-        before = [row for rows in stored.values() for topic, row in rows.items() if topic in JOINED]
-        latest = min((row.judged_to for row in before), default=BEGINNING)
+        reached = [partition.reached for partition in claimed.values() if partition.reached]
+        latest = min((before.judged_to for before in reached), default=BEGINNING)
         self.positions = Positions(starts, ends, self.clock(), latest, self.settings.pending_records)
-        self.feeds = Feeds(self.policy.feeds, self.settings.sources, [row.proven for row in before])
+        self.feeds = Feeds(self.policy.feeds, self.settings.sources, [before.complete_to for before in reached])
         self.start_offsets = {tp: start.offset for tp, start in starts.items()}
         self.partitions = claimed
         self.generation = generation
@@ -221,7 +233,7 @@ class Worker:
         return count
 
     async def _learn(self, claimed: Mapping[int, Partition], stored: Mapping[int, Mapping[str, PositionRow]]) -> None:
-        """Which cases exist, what is due, and whose breaks an earlier owner judged and perhaps did not tell.
+        """Which cases exist, what is due, how far they were judged, and whose breaks an earlier owner perhaps did not tell.
 
         Each table is gone through once for all partitions: at millions of cases that is what a start takes.
         """
@@ -238,14 +250,29 @@ class Worker:
                 (source, at) for source, at in awaited[number].items() if source in self.policy.feeds
             )
         for partition, untold in await self._untold(claimed.values()):
-            await self._load(partition, untold)
-            for key in untold:
+            keys = [each.case_key for each in untold]
+            await self._load(partition, keys)
+            for key in keys:
                 partition.touch(key, partition.entry(key))
+            partition.reached = self._reached(untold, stored[partition.number])
+
+    def _reached(self, untold: list[Untold], stored: Mapping[str, PositionRow]) -> Reached | None:
+        """What a partition's cases were last judged with; verdicts beyond the stored positions were judged with more."""
+        judged = [(each.judged_at, each.progress) for each in untold]
+        judged = judged or [(row.judged_to, row.proven) for topic, row in stored.items() if topic in JOINED]
+        if not judged:
+            return None
+        judged_to = min(max(at for at, _ in judged), self.clock())  # what a clock ahead of time had stored is not kept
+        complete_to: dict[str, datetime] = {}
+        for proven in {progress for _, progress in judged}:
+            for feed, at in parse(proven).complete_to.items():
+                complete_to[feed] = max(at, complete_to.get(feed, at))
+        return Reached(judged_to, complete_to)
 
     def _deadlines_each(self, partitions: int) -> int:
         return max(1, self.settings.deadlines_kept // max(1, partitions))
 
-    async def _untold(self, partitions: Collection[Partition]) -> list[tuple[Partition, list[str]]]:
+    async def _untold(self, partitions: Collection[Partition]) -> list[tuple[Partition, list[Untold]]]:
         """Cases that an earlier owner judged, and perhaps did not tell; each once."""
         if not partitions:
             return []
@@ -253,11 +280,11 @@ class Worker:
         found = await self._patiently("untold", told)
         untold = []
         for partition in partitions:
-            keys = [key for key in found[partition.number] if key not in partition.retold]
-            for key in keys:
-                partition.known.add(key)  # it may have been written since what is known was asked for
-            partition.retold.update(keys)
-            untold.append((partition, keys))
+            new = [each for each in found[partition.number] if each.case_key not in partition.retold]
+            for each in new:
+                partition.known.add(each.case_key)  # it may have been written since what is known was asked for
+            partition.retold.update(each.case_key for each in new)
+            untold.append((partition, new))
         return untold
 
     async def _refill(self, partition: Partition, since: datetime) -> None:
@@ -467,7 +494,7 @@ class Worker:
         young_since = asyncio.get_running_loop().time() - LATE_WRITES_S
         owned = list(self.partitions.values())
         for partition, untold in await self._untold([each for each in owned if each.claimed_at_s > young_since]):
-            await self._touch(partition, untold)
+            await self._touch(partition, [each.case_key for each in untold])
         for partition in owned:
             if partition.claimed_at_s <= young_since and not partition.is_whole:
                 await self._unite(partition)
@@ -582,15 +609,17 @@ class Worker:
         await self._evict()
         return True
 
-    def _terms(self) -> join.Terms:
+    def _terms(self) -> dict[int, join.Terms]:
+        """By partition: neither time nor progress is less than its cases were judged with before (rule E11)."""
         now = self.positions.now(self.clock())
-        return join.Terms(self.policy, now, self.feeds.progress(), self.feeds.proven(), self.settings.dashboard_url)
+        ours = join.Terms(self.policy, now, self.feeds.progress(), self.feeds.proven(), self.settings.dashboard_url)
+        return {number: _no_less(ours, partition) for number, partition in self.partitions.items()}
 
-    def _judge(self, pending: Pending, terms: join.Terms) -> list[VerdictRow]:
+    def _judge(self, pending: Pending, terms: Mapping[int, join.Terms]) -> list[VerdictRow]:
         rows: list[VerdictRow] = []
         for partition in self.partitions.values():
             dirty = partition.take_dirty()
-            judged = join.judge_dirty(partition, dirty, terms)
+            judged = join.judge_dirty(partition, dirty, terms[partition.number])
             if crowded := sum(entry.case.is_over_limit for entry in dirty.values()):
                 metrics.limit_hit("facts_per_case", crowded)
             rows.extend(judged.rows)
@@ -695,7 +724,9 @@ class Worker:
             evicted = sum(partition.evict(allowed) for partition in owned)
             metrics.cache(cases, evicted, packed=sum(len(partition.packed) for partition in owned))
 
-    def _position_rows(self, read: Mapping[TopicPartition, Input], terms: join.Terms) -> list[PositionRow]:
+    def _position_rows(
+        self, read: Mapping[TopicPartition, Input], terms: Mapping[int, join.Terms]
+    ) -> list[PositionRow]:
         flushed_at = self.clock()
         return [
             PositionRow(
@@ -711,8 +742,8 @@ class Worker:
                 committed_offset=each.committed_offset,
                 complete_to=each.complete_to,
                 appended_at=each.appended_at,
-                judged_to=terms.now,
-                proven=terms.proven,
+                judged_to=terms[number].now,
+                proven=terms[number].proven,
             )
             for (topic, number), each in read.items()
             if number in self.partitions
@@ -746,6 +777,20 @@ def _mark(epochs: Mapping[int, int], tp: TopicPartition, read: Start | Input) ->
     """What is committed of an input that has been read so far."""
     offset = read.offset if isinstance(read, Start) else read.next_offset
     return Mark(offset, epochs[tp[1]], max(offset, read.read_before or 0))
+
+
+def _no_less(ours: join.Terms, partition: Partition) -> join.Terms:
+    """Our terms, or what the partition's cases were judged with before; forgotten once we have come as far."""
+    reached = partition.reached
+    if reached is None:
+        return ours
+    mine = ours.progress.complete_to
+    complete_to = {feed: max(at, reached.complete_to.get(feed, at)) for feed, at in mine.items()}
+    if ours.now >= reached.judged_to and complete_to == mine:
+        partition.reached = None
+        return ours
+    progress = Progress(complete_to)
+    return ours._replace(now=max(ours.now, reached.judged_to), progress=progress, proven=encode(progress))
 
 
 def _nothing() -> Pending:

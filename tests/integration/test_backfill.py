@@ -22,7 +22,7 @@ from streams.ports import Outbound
 from tests.fixtures_kafka import Kafka
 from tests.fixtures_store import StoreProcess
 from tests.fixtures_worker import WorkerProcess
-from tests.integration.test_stream import LONG_AGO, distinct_facts, end_state, undisturbed, unsettled, wait_for
+from tests.integration.test_stream import LONG_AGO, distinct_facts, end_state, judged, undisturbed, wait_for
 from tests.unit.test_cli import refusal, tieout
 
 PARTITIONS = 4
@@ -188,11 +188,11 @@ class Books:
     def settled(self, cases: int, worker: WorkerProcess) -> dict[str, bytes]:
         """The end state, once every fact is in a verdict and all messages to the workers have been read."""
         expected = distinct_facts(cases)
-        judged = "SELECT sum(facts), (SELECT sum(lag) FROM positions FINAL) FROM verdicts FINAL"
+        lag = "SELECT sum(lag) FROM positions FINAL"
 
         def done() -> bool:
             assert worker.exit_code() is None, worker.log.read_text()[-3000:]
-            return self.client.query(judged).first_row == (expected, 0) and not unsettled(self.client)
+            return self.client.query(lag).first_row == (0,) and judged(self.client) == (expected, 0)
 
         wait_for(done, "every fact in a verdict")
         return end_state(self.client)

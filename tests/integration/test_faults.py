@@ -22,10 +22,9 @@ from tests.integration.test_stream import (
     distinct_facts,
     end_state,
     facts_in,
-    judged_facts,
+    judged,
     settled,
     undisturbed,
-    unsettled,
     wait_for,
 )
 
@@ -148,7 +147,7 @@ def test_leader_that_dies_hands_over_and_nothing_is_lost_or_judged_wrong(
     assert victim.node not in {partition.leader for partition in _partitions(bootstrap, "invoices")}
     victim.start()
     client = store_process.client()
-    wait_for(lambda: not unsettled(client) and judged_facts(client) == 2 * distinct_facts(500), "settled")
+    wait_for(lambda: judged(client) == (2 * distinct_facts(500), 0), "settled")
     own = {key: verdict for key, verdict in end_state(client).items() if ":B-" in key}
     assert own == undisturbed(500)
 

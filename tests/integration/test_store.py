@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sinks.client import Client, Store, StoreUnavailable, connect, key_hash
-from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, VerdictRow, revision
+from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, Untold, VerdictRow, revision
 from tests.fixtures_store import StoreProcess
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -336,8 +336,12 @@ def test_untold_are_the_cases_that_an_earlier_epoch_judged_beyond_a_revision(sto
         verdict_row(4, verdict(4), epoch=2, seq=1),
         verdict_row(5, verdict(5), epoch=3, seq=1),
     ])  # fmt: skip
-    assert store.untold({1: (revision(1, 1), 3), 2: (0, 1)}) == {1: [case_key(2), case_key(4)], 2: []}
-    assert store.untold({1: (revision(2, 1), 4)}) == {1: [case_key(5)]}
+    found = store.untold({1: (revision(1, 1), 3), 2: (0, 1)})
+    assert {number: [each.case_key for each in untold] for number, untold in found.items()} == {
+        1: [case_key(2), case_key(4)],
+        2: [],
+    }
+    assert store.untold({1: (revision(2, 1), 4)}) == {1: [Untold(case_key(5), NOW, "{}")]}
 
 
 def test_a_claim_is_higher_than_what_is_known_elsewhere(store: Store) -> None:

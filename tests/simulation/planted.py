@@ -244,7 +244,7 @@ _OF_TIME: dict[str, Plant] = {
 # What only the tests of test_rules.py provoke: chance does not bring it about within so few seeds.
 RARE: dict[str, Plant] = {
     "what a dead worker had sent to the store counts as told": edited(
-        Worker, "tell_late_writes", ("await self._touch(partition, untold)", "pass")
+        Worker, "tell_late_writes", ("await self._touch(partition, [each.case_key for each in untold])", "pass")
     ),
     "verdicts that nobody was told of are not told by the next owner": edited(
         Worker, "_learn", ("        partition.touch(key, partition.entry(key))", "        pass")

@@ -20,7 +20,7 @@ from canonical import records
 from canonical.events import Event
 from matching.policy import load
 from sinks.client import key_hash
-from sinks.rows import FactRow, GapRow, MatchRow, PositionRow, Stub, VerdictRow, revision
+from sinks.rows import FactRow, GapRow, MatchRow, PositionRow, Stub, Untold, VerdictRow, revision
 from streams.partitioner import partition_of
 from streams.ports import Contact, Mark, NotOwner, Outbound
 from streams.settings import Settings
@@ -199,12 +199,16 @@ class ClickHouse:
     def holders(self, partitions: Sequence[int]) -> dict[int, tuple[int, str]]:
         return {partition: max(self.epochs[partition]) for partition in partitions if self.epochs[partition]}
 
-    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[str]]:
+    def untold(self, told: Mapping[int, tuple[int, int]]) -> dict[int, list[Untold]]:
         found = {}
         for partition, (told_to, epoch) in told.items():
             before = (row for row in self.rows if row.partition == partition and row.epoch < epoch)
             later = (row for row in before if revision(row.epoch, row.seq) > told_to)
-            found[partition] = sorted({_decoded(row.raw)["correlation_id"] for row in later})
+            newest = {
+                _decoded(row.raw)["correlation_id"]: row
+                for row in sorted(later, key=lambda row: revision(row.epoch, row.seq))
+            }
+            found[partition] = [Untold(key, row.judged_at, row.progress) for key, row in sorted(newest.items())]
         return found
 
     def positions(self, partitions: Sequence[int]) -> dict[int, dict[str, PositionRow]]:

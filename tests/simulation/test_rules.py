@@ -636,6 +636,30 @@ async def test_new_owner_neither_closes_nor_opens_what_was_proven_before() -> No
 
 
 @scenario
+async def test_new_owner_goes_on_from_what_was_judged_and_not_committed() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    rig.kafka.send(document("invoice", 1))
+    await rig.settle(worker)
+    rig.clock.advance(hours=25)
+    await rig.read(worker)
+    worker.positions.changed = True
+    await worker.flush()
+    await worker.refresh_progress()
+    await rig.read(worker)
+    await worker.fire_deadlines()
+    await worker.flush(commits=False)
+    assert states(rig)["invoice_to_posting"] == "missing"
+    told = len(_told(rig))
+    rig.kafka.send(document("invoice", 1))
+    again = await start(rig, "b")
+    await rig.read(again)
+    await again.flush()
+    assert states(rig)["invoice_to_posting"] == "missing"
+    assert {message["id"] for message in _told(rig)[told:]} <= {message["id"] for message in _told(rig)[:told]}
+
+
+@scenario
 async def test_a_broker_that_does_not_answer_proves_nothing() -> None:
     rig = Rig()
     worker = await start(rig)

@@ -71,6 +71,8 @@ _GAP = edited(Worker, "_starts", ("is_gap = row.next_offset < begin", "is_gap = 
 _MARKS = edited(Feeds, "_least", ("is_marked = bool(self._feeds[name].heartbeat_s)", "is_marked = False"))
 _HORIZON = edited(Feeds, "progress", ("Progress(dict(self.complete_to))", "Progress()"))
 _UNREAD = edited(Positions, "now", ("min([clock, *bounds])", "clock"))
+_JUDGED = edited(Worker, "_reached", ("judged = [(each.judged_at, each.progress) for each in untold]", "judged = []"))
+_EACH = edited(streams.worker, "_no_less", ("reached = partition.reached", "reached = None"))
 _SAME_FACT = edited(Case, "add", ("if _same_content(known, event):", "if False:"))
 _RETOLD = edited(streams.join, "judge_dirty", ("if breaks != entry.told_breaks or partition.tells_all:", "if True:"))
 _ANEW = all_of(
@@ -136,6 +138,8 @@ GUARDED = [
     Guard("E11", "the progress of sources decides what is missing", _HORIZON, rules.test_what_is_missing_while_another_workers_input_is_behind_is_no_break_until_it_has_caught_up),
     Guard("E11", "a marked source is complete up to its last mark", _MARKS, rules.test_source_that_marks_its_topic_is_complete_up_to_its_last_mark_alone),
     Guard("E11", "what lies unread holds the time back", _UNREAD, rules.test_posting_still_in_the_backlog_is_not_reported_missing),
+    Guard("E11", "uncommitted verdicts tell how far was judged", _JUDGED, rules.test_new_owner_goes_on_from_what_was_judged_and_not_committed),
+    Guard("E11", "each partition goes on from its own", _EACH, rules.test_new_owner_goes_on_from_what_was_judged_and_not_committed),
     planted("E11", "a marker at the end of a log holds the time back", rules.test_marker_at_the_end_of_a_log_is_passed_over_and_holds_nothing_back),
     planted("E12", "a batch of an old generation is taken", rules.test_batch_of_an_old_generation_is_ignored),
     planted("E12", "facts written by others are not read", rules.test_facts_that_a_bulk_writer_stored_are_judged_once_he_says_so),
