@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, Ka
 from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from streams.ports import TopicPartition
+from streams.ports import Record, TopicPartition
 from streams.topics import ids
 
 CHUNK_RECORDS = 20_000
@@ -31,18 +31,6 @@ SILENCE_S = 60.0
 
 class CannotRead(Exception):
     """The broker does not answer, or the log changed while it was read; the message says which."""
-
-
-class LogRecord(NamedTuple):
-    """A record as the worker's own clients show it; `timestamp` in milliseconds."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
 
 
 class Bounds(NamedTuple):
@@ -102,12 +90,12 @@ class Log:
             raise CannotRead(f"the broker does not say what was appended when: {error}") from error
         return {(at.topic, at.partition): None if at.offset in (OFFSET_END, -1) else at.offset for at in found}
 
-    def records(self, place: TopicPartition, begin: int, end: int) -> Iterator[list[LogRecord]]:
+    def records(self, place: TopicPartition, begin: int, end: int) -> Iterator[list[Record]]:
         """Committed records of [begin, end) in order, in chunks."""
         if begin >= end:
             return
         self._consumer.assign([Place(*place, begin)])
-        chunk: list[LogRecord] = []
+        chunk: list[Record] = []
         size, ask, done = 0, FIRST_RECORDS, False
         while not done:
             messages = self._next(place, ask)
@@ -160,8 +148,8 @@ def _answer(future: Any) -> Any:
         raise CannotRead(f"the broker refuses to describe its log: {error}") from error
 
 
-def _record(message: Any) -> LogRecord:
-    return LogRecord(
+def _record(message: Any) -> Record:
+    return Record(
         message.topic(), message.partition(), message.offset(), message.timestamp()[1], message.key(),
         message.value(), message.headers() or [],
     )  # fmt: skip
@@ -179,7 +167,7 @@ def _is_end(message: Any, place: TopicPartition, end: int) -> bool:
     raise CannotRead(f"{place[0]}/{place[1]} cannot be read: {error.str()}")
 
 
-def _next_ask(chunk: list[LogRecord], size: int) -> int:
+def _next_ask(chunk: list[Record], size: int) -> int:
     """So many that they about fill the chunk, by the size of those before."""
     if not chunk:
         return FIRST_RECORDS

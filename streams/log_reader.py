@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from streams.log import CannotRead, Log, LogRecord
-from streams.ports import TopicPartition
+from streams.log import CannotRead, Log
+from streams.ports import Record, TopicPartition
 
 Bound = int | datetime
 
@@ -66,7 +66,7 @@ class LogSpan:
         topic, partition, offset = place
         return (topic, partition) in self._runs and offset in self._runs[topic, partition]
 
-    def records(self) -> Iterator[LogRecord]:
+    def records(self) -> Iterator[Record]:
         """Every record of the span, each partition in its order."""
         for tp, (start, end) in self.bounds.items():
             for chunk in self._log.records(tp, start, end):

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 TopicPartition = tuple[str, int]
 Clock = Callable[[], datetime]
 
@@ -17,6 +19,18 @@ class NotOwner(Exception):
 
 class InvariantBroken(Exception):
     """Something that must hold does not: the process stops with the reason and commits nothing."""
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """As it lies in the log; `timestamp` in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Outbound(NamedTuple):

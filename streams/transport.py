@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
 import faust
-import msgspec
 from aiokafka.consumer import fetcher
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
@@ -26,7 +25,7 @@ from faust.tables import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.ports import Contact, Mark, NotOwner
+from streams.ports import Contact, Mark, NotOwner, Record
 from streams.times import from_millis
 
 # Small, so that a backlog is read evenly over topics and the parts of a case come close together.
@@ -37,18 +36,6 @@ FETCH_BYTES = 64 * 1024
 _SAYS = re.compile(r"epoch=(\d{1,18}) read_before=(\d{1,18})", re.ASCII)  # a commit's metadata
 IDLE_S = 0.25  # after so long without a record, look at what the broker has said
 HEARD_S = 0.05  # and no more often than this: it goes through all inputs
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """As it lies in the log; `timestamp` in milliseconds."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Any
 
 
 class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]

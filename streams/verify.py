@@ -36,9 +36,9 @@ from sinks.evidence import CaseCount, DayTotal, Evidence, Gap, Range, Run, what_
 from sinks.rows import FactRow, Stub
 from streams.intake import intake, is_heartbeat, traceparent
 from streams.join import TOUCHED
-from streams.log import Bounds, CannotRead, LogRecord
+from streams.log import Bounds, CannotRead
 from streams.partitioner import partition_of
-from streams.ports import TopicPartition
+from streams.ports import Record, TopicPartition
 from streams.proof import PartitionProof, Problem, Proof
 from streams.settings import Settings
 from streams.topics import JOINED, RAW_PREFIX, raw_topic
@@ -57,7 +57,7 @@ class Log(Protocol):
     def topic_ids(self, topics: Iterable[str]) -> Mapping[str, str]: ...
     def bounds(self, places: Iterable[TopicPartition]) -> Mapping[TopicPartition, Bounds]: ...
     def offsets_at(self, places: Iterable[TopicPartition], moment: datetime) -> Mapping[TopicPartition, int | None]: ...
-    def records(self, place: TopicPartition, begin: int, end: int) -> Iterator[list[LogRecord]]: ...
+    def records(self, place: TopicPartition, begin: int, end: int) -> Iterator[list[Record]]: ...
 
 
 class Asked(NamedTuple):
@@ -234,7 +234,7 @@ class _Verification:
         for (topic, number), count in self.evidence.duplicates(ranges).items():
             next(part for part in parts if (part.topic, part.partition) == (topic, number)).counts.duplicates = count
 
-    def _match(self, part: PartitionProof, read: Sequence[LogRecord], stored: set[tuple[int, bytes]]) -> int:
+    def _match(self, part: PartitionProof, read: Sequence[Record], stored: set[tuple[int, bytes]]) -> int:
         """Counts a chunk; returns how many of the stored facts are of no record of it."""
         identities = [(record.offset, _md5(record.value)) for record in read]
         part.counts.facts += sum(map(stored.__contains__, identities))
@@ -251,7 +251,7 @@ class _Verification:
                     self._missing(part, record, others)
         return len(stored.difference(identities))
 
-    def _missing(self, part: PartitionProof, record: LogRecord, others: set[int]) -> None:
+    def _missing(self, part: PartitionProof, record: Record, others: set[int]) -> None:
         part.counts.missing += 1
         place = (part.topic, part.partition, record.offset)
         if record.offset in others:
@@ -267,7 +267,7 @@ class _Verification:
             self._match_raw(part, read, unread)
             self.advance(len(chunk))
 
-    def _match_raw(self, part: PartitionProof, read: Sequence[LogRecord], unread: set[TopicPartition]) -> None:
+    def _match_raw(self, part: PartitionProof, read: Sequence[Record], unread: set[TopicPartition]) -> None:
         mapped = [(record, self._mapped(record)) for record in read if not is_heartbeat(record.headers)]
         part.counts.ignored += len(read) - len(mapped)
         wanted = {record.offset: list(map(_Wanted.of, events)) for record, events in mapped if isinstance(events, list)}
@@ -284,12 +284,12 @@ class _Verification:
         if rest:
             self._without_facts(part, rest, unread)
 
-    def _mapped(self, record: LogRecord) -> "list[Event] | DeadLetter":
+    def _mapped(self, record: Record) -> "list[Event] | DeadLetter":
         """Its events but those that are ignored on purpose, or why it has none."""
         mapped = intake(record, self.skew, traceparent(record.headers))
         return mapped if isinstance(mapped, DeadLetter) else [event for event in mapped if event.type != TOUCHED]
 
-    def _without_facts(self, part: PartitionProof, rest: "list[tuple[LogRecord, Any, list[_Wanted]]]", unread: set[TopicPartition]) -> None:  # fmt: skip
+    def _without_facts(self, part: PartitionProof, rest: "list[tuple[Record, Any, list[_Wanted]]]", unread: set[TopicPartition]) -> None:  # fmt: skip
         """Records that gave no events, or events that are no facts: dead letters, unread further on, or missing."""
         letters = self.evidence.dead_letters(_range_of(part, [record for record, *_ in rest]))
         keys = _keys(item for *_, lacking in rest for item in lacking)
@@ -304,7 +304,7 @@ class _Verification:
                 part.counts.missing += 1
                 self.proof.find(self._lost(record, events, lacking, ids, {offset for offset, _ in letters}))
 
-    def _lost(self, record: LogRecord, events: Any, lacking: "list[_Wanted]", ids: set[tuple[str, str]], others: set[int]) -> Problem:  # fmt: skip
+    def _lost(self, record: Record, events: Any, lacking: "list[_Wanted]", ids: set[tuple[str, str]], others: set[int]) -> Problem:  # fmt: skip
         place = (record.topic, record.partition, record.offset)
         if record.offset in others:
             return Problem("altered", "its dead letter has other bytes than the log", *place)
@@ -433,7 +433,7 @@ class _Ordered:
         return found  # type: ignore[return-value]
 
 
-def _count_unread(part: PartitionProof, chunk: list[LogRecord]) -> list[LogRecord]:
+def _count_unread(part: PartitionProof, chunk: list[Record]) -> list[Record]:
     """Counts a chunk's records; gives those below the store's position."""
     read = chunk if chunk[-1].offset < part.next_offset else [r for r in chunk if r.offset < part.next_offset]
     part.counts.records += len(chunk)
@@ -441,7 +441,7 @@ def _count_unread(part: PartitionProof, chunk: list[LogRecord]) -> list[LogRecor
     return read
 
 
-def _range_of(part: PartitionProof, records: Sequence[LogRecord]) -> Range:
+def _range_of(part: PartitionProof, records: Sequence[Record]) -> Range:
     return Range(part.topic, part.partition, records[0].offset, records[-1].offset + 1)
 
 
@@ -460,7 +460,7 @@ def _is_touched(value: bytes | None) -> bool:
         return False
 
 
-def _says(record: LogRecord) -> str:
+def _says(record: Record) -> str:
     try:
         event = decode(record.value or b"")
     except RecordError as error:

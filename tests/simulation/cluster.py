@@ -15,14 +15,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 from matching.policy import Policy
 from sinks.client import StoreUnavailable
 from streams.app import READS
 from streams.partitioner import partition_of
-from streams.ports import Contact, Mark, NotOwner, Outbound
+from streams.ports import Contact, Mark, NotOwner, Outbound, Record
 from streams.settings import Settings
 from streams.topics import BREAKS, DEAD_LETTERS, JOINED
 from streams.transport import Batch
@@ -93,10 +92,8 @@ class Kafka:
     def append(self, topic: str, key: bytes, value: bytes, partition: int | None = None, headers: Any = ()) -> None:
         number = partition_of(key, self.counts[topic]) if partition is None else partition
         log = self.logs[topic, number]
-        record = SimpleNamespace(
-            topic=topic, partition=number, offset=log.end, key=key, value=value, headers=list(headers),
-            timestamp=int(self.clock().timestamp() * 1000),
-        )  # fmt: skip
+        appended_ms = int(self.clock().timestamp() * 1000)
+        record = Record(topic, number, log.end, appended_ms, key, value, list(headers))
         log.records.append(record)
         log.offsets.append(log.end)
         log.last_said = log.last_said if headers and topic == RAW else log.end

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from matching.policy import load
 from sinks.client import key_hash
 from sinks.rows import FactRow, GapRow, MatchRow, PositionRow, Stub, Untold, VerdictRow, revision
 from streams.partitioner import partition_of
-from streams.ports import Contact, Mark, NotOwner, Outbound
+from streams.ports import Contact, Mark, NotOwner, Outbound, Record
 from streams.settings import Settings
 from streams.topics import BREAKS, JOINED, MAX_DEAD_LETTER_BYTES
 from streams.transport import Batch
@@ -52,7 +51,7 @@ class Kafka:
     def __init__(self, clock: Clock, partitions: int = 2, sources: Sequence[str] = ("canonical",)) -> None:
         self.clock = clock
         self.partitions = {topic: partitions for topic in (*JOINED, *(f"raw.{name}" for name in sources))}
-        self.logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
+        self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.group_offsets: dict[tuple[str, int], Mark] = {}
         self.begins: dict[tuple[str, int], int] = {}
         self.births: dict[str, int] = defaultdict(int)
@@ -63,12 +62,8 @@ class Kafka:
     def append(self, topic: str, key: bytes, value: bytes, partition: int | None = None, headers: Any = ()) -> None:
         number = partition_of(key, self.partitions[topic]) if partition is None else partition
         log = self.logs[topic, number]
-        log.append(
-            SimpleNamespace(
-                topic=topic, partition=number, offset=len(log), key=key, value=value, headers=list(headers),
-                timestamp=int(self.clock.now.timestamp() * 1000),
-            )
-        )  # fmt: skip
+        appended_ms = int(self.clock.now.timestamp() * 1000)
+        log.append(Record(topic, number, len(log), appended_ms, key, value, list(headers)))
 
     @property
     def offsets(self) -> dict[tuple[str, int], int]:

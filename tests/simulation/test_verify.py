@@ -17,7 +17,8 @@ from sinks.client import Store
 from sinks.evidence import Evidence
 from sinks.rows import FactBatch, GapRow
 from streams.intake import HEARTBEAT
-from streams.log import Bounds, CannotRead, LogRecord
+from streams.log import Bounds, CannotRead
+from streams.ports import Record
 from streams.proof import Problem, Proof, as_json, lines
 from streams.verify import Asked, verify
 from streams.worker import Worker
@@ -50,13 +51,9 @@ class MemoryLog:
     def offsets_at(self, places: Iterable[tuple[str, int]], moment: datetime) -> Mapping[tuple[str, int], int | None]:
         return {tp: self.moments[moment].get(tp) for tp in places}
 
-    def records(self, place: tuple[str, int], begin: int, end: int) -> Iterator[list[LogRecord]]:
+    def records(self, place: tuple[str, int], begin: int, end: int) -> Iterator[list[Record]]:
         assert begin >= self.kafka.begins.get(place, 0), "asked for what the log has dropped"
-        found = [
-            LogRecord(item.topic, item.partition, item.offset, item.timestamp, item.key, item.value, item.headers)
-            for item in self.kafka.logs[place][begin:end]
-            if (*place, item.offset) not in self.aborted
-        ]
+        found = [item for item in self.kafka.logs[place][begin:end] if (*place, item.offset) not in self.aborted]
         for start in range(0, len(found), self.at_once):
             yield found[start : start + self.at_once]
 
