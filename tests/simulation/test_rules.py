@@ -21,7 +21,7 @@ from streams.partitioner import partition_of
 from streams.ports import Contact, InvariantBroken
 from streams.topics import JOINED
 from streams.transport import Batch, SamePartitions
-from streams.worker import LATE_WRITES_S, Worker
+from streams.worker import LATE_LOOK_S, LATE_WRITES_S, Worker
 from tests.simulation import virtual_time
 from tests.simulation.shell import START, ClickHouse, Killed, Rig, changed, document, life
 
@@ -993,6 +993,19 @@ async def test_late_writes_are_looked_for_as_long_as_they_may_come_and_no_longer
         rig.store.calls.clear()
         await worker.tell_late_writes()
         assert ("untold" in rig.store.calls) == is_asked
+
+
+@scenario
+async def test_late_writes_are_not_looked_for_with_every_commit() -> None:
+    rig = Rig()
+    worker = await start(rig)
+    asked = []
+    for waited_s in (LATE_LOOK_S, 0, LATE_LOOK_S - 1, 1):
+        worker._looked_s -= waited_s
+        rig.store.calls.clear()
+        await worker._tell_how_far()
+        asked.append("untold" in rig.store.calls)
+    assert asked == [True, False, False, True]
 
 
 @scenario

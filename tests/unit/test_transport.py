@@ -116,3 +116,11 @@ def test_a_log_that_ends_without_a_record_is_told() -> None:
     shell = asyncio.run(drained(Reader(10, empty=frozenset((7, 8, 9)))))
     assert shell.offsets == list(range(7))
     assert (shell.contacts[-1].delivered, shell.contacts[-1].position) == (7, 10)
+
+
+def test_while_records_come_the_broker_is_listened_to_a_few_times_a_second() -> None:
+    """What it said goes through all inputs: with every batch that would be most of the work."""
+    batches = 1_000
+    shell = asyncio.run(drained(Reader(3 * batches)))
+    assert len(shell.offsets) == 3 * batches
+    assert 1 <= sum(contact.delivered < 3 * batches for contact in shell.contacts) < batches // 4
