@@ -81,8 +81,8 @@ def spent(records: list[Record], batch: int, flush: int) -> Counter[str]:
         ended = _Stage(found)
         judged = join.judge_dirty(partition, partition.take_dirty(), terms)
         ended("judge and encode")
-        blocks = [client._facts_block(batch) for batch in facts]
-        b"".join(piece for block in blocks for piece in block)
+        for gathered in client._gathered(facts):
+            b"".join(client._facts_block(gathered))
         ended("facts to wire")
         for rows in client._slices(judged.rows):
             b"".join(client._verdicts_block(rows))

@@ -19,6 +19,7 @@ from datetime import datetime
 from functools import lru_cache
 from hashlib import md5
 from ipaddress import ip_address
+from itertools import chain, repeat
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -164,8 +165,7 @@ class Store:
     # Writing, in this order in a flush: facts, verdicts (and dead letters with their actions), positions
 
     def write_facts(self, batches: Iterable[FactBatch]) -> None:
-        blocks = (_facts_block(batch) for batch in batches if batch.raws)
-        self._insert_all("facts", ("topic", "partition", "offset", "raw"), blocks)
+        self._insert_all("facts", ("topic", "partition", "offset", "raw"), map(_facts_block, _gathered(batches)))
 
     def write_verdicts(self, rows: Sequence[VerdictRow]) -> None:
         self._insert_all("verdicts", _VERDICT_COLUMNS, map(_verdicts_block, _slices(rows)))
@@ -502,13 +502,30 @@ def _slices(rows: Sequence[Result]) -> Iterator[Sequence[Result]]:
     return (rows[start : start + _SLICE_ROWS] for start in range(0, len(rows), _SLICE_ROWS))
 
 
-def _facts_block(batch: FactBatch) -> list[bytes]:
-    rows = len(batch.raws)
-    return native.block(rows, (
-        ("topic", native.FEW, native.few([batch.topic.encode()] * rows)),
-        ("partition", "UInt32", native.uint32([batch.partition] * rows)),
-        ("offset", "UInt64", native.uint64(batch.offsets)),
-        ("raw", "String", native.strings(batch.raws)),
+def _gathered(batches: Iterable[FactBatch]) -> Iterator[list[FactBatch]]:
+    """Batches that are one block: of 256 partitions a flush has hundreds with a row or two, and each block has its price."""
+    found: list[FactBatch] = []
+    rows = size = 0
+    for batch in batches:
+        found.append(batch)
+        rows += len(batch.raws)
+        size += sum(map(len, batch.raws))
+        if rows >= _SLICE_ROWS or size >= INSERT_BYTES:
+            yield found
+            found, rows, size = [], 0, 0
+    if rows:
+        yield found
+
+
+def _facts_block(batches: Sequence[FactBatch]) -> list[bytes]:
+    rows = [len(batch.raws) for batch in batches]
+    topics = chain.from_iterable(map(repeat, (batch.topic.encode() for batch in batches), rows))
+    partitions = chain.from_iterable(map(repeat, (batch.partition for batch in batches), rows))
+    return native.block(sum(rows), (
+        ("topic", native.FEW, native.few(list(topics))),
+        ("partition", "UInt32", native.uint32(partitions)),
+        ("offset", "UInt64", native.uint64(chain.from_iterable(batch.offsets for batch in batches))),
+        ("raw", "String", native.strings(list(chain.from_iterable(batch.raws for batch in batches)))),
     ))  # fmt: skip
 
 
