@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import sinks.client
 from sinks.client import Client, Store, StoreUnavailable, connect, key_hash
 from sinks.rows import DeadLetterRow, FactBatch, FactRow, GapRow, PositionRow, Untold, VerdictRow, revision
 from tests.fixtures_store import StoreProcess
@@ -193,6 +194,16 @@ def test_the_same_facts_written_again_change_no_result(store: Store) -> None:
         store.write_facts([batch, batch])
     assert store.facts_of([case_key(number) for number in range(10)]) == before
     assert rows(store.client, "SELECT count() FROM facts FINAL") == [(100,)]
+
+
+def test_facts_of_many_partitions_are_one_block_and_what_is_large_is_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [FactBatch("invoices", number, [0], [b"x" * 100]) for number in range(300)]
+    assert [len(gathered) for gathered in sinks.client._gathered(few)] == [300]
+    monkeypatch.setattr(sinks.client, "INSERT_BYTES", 10_000)
+    assert [len(gathered) for gathered in sinks.client._gathered(few)] == [100, 100, 100]
+    monkeypatch.setattr(sinks.client, "_SLICE_ROWS", 70)
+    assert [len(gathered) for gathered in sinks.client._gathered(few)] == [70, 70, 70, 70, 20]
+    assert list(sinks.client._gathered([FactBatch("invoices", 0, [], [])])) == []
 
 
 def test_a_case_key_with_quotes_is_found(store: Store) -> None:
