@@ -121,6 +121,8 @@ def restore(partition: Partition, stub: Stub, verdict: bytes, raws: list[bytes])
     entry.next_deadline = stub.next_deadline
     is_told = stub.revision <= partition.told_to or stub.epoch == partition.epoch
     entry.told_breaks = open_breaks(verdict) if is_told else None
+    if stub.next_deadline is not None and not is_told:  # it may have come after the deadlines were asked for
+        partition.deadlines.add(stub.next_deadline, stub.case_key)
     partition.cases[stub.case_key] = entry
 
 

@@ -475,6 +475,29 @@ async def _late_writes_have_come(rig: Rig, worker: Worker) -> None:
 
 
 @scenario
+async def test_deadline_of_a_verdict_that_came_while_its_heir_was_loading_fires() -> None:
+    """It came after the deadlines had been asked for, and before the verdicts that nobody was told of."""
+    rig = Rig()
+    worker = await start(rig)
+    on_their_way: list[Any] = []
+    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
+    rig.store.after = killed_at("write_verdicts")
+    rig.kafka.send(document("invoice", 1))
+    await rig.read(worker)
+    with pytest.raises(Killed):
+        await worker.flush()
+    rig.store.write_verdicts, rig.store.after = write, lambda method: None  # type: ignore[method-assign]
+    rig.store.before = lambda method: rig.store.write_verdicts(on_their_way) if method == "awaited" else None
+    heir = await start(rig, "heir")
+    rig.store.before = lambda method: None
+    await rig.settle(heir)
+    assert states(rig)["invoice_to_posting"] == "waiting"
+    rig.clock.advance(hours=25)
+    await rig.settle(heir)
+    assert states(rig)["invoice_to_posting"] == "missing"
+
+
+@scenario
 async def test_history_holds_what_differed_and_only_that() -> None:
     rig = Rig()
     worker = await start(rig)

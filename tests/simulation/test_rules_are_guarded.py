@@ -72,6 +72,7 @@ _MARKS = edited(Feeds, "_least", ("is_marked = bool(self._feeds[name].heartbeat_
 _HORIZON = edited(Feeds, "progress", ("Progress(dict(self.complete_to))", "Progress()"))
 _UNREAD = edited(Positions, "now", ("min([clock, *bounds])", "clock"))
 _JUDGED = edited(Worker, "_reached", ("judged = [(each.judged_at, each.progress) for each in untold]", "judged = []"))
+_LATE = edited(streams.join, "restore", ("if stub.next_deadline is not None and not is_told:", "if False:"))
 _EACH = edited(streams.worker, "_no_less", ("reached = partition.reached", "reached = None"))
 _SAME_FACT = edited(Case, "add", ("if _same_content(known, event):", "if False:"))
 _RETOLD = edited(streams.join, "judge_dirty", ("if breaks != entry.told_breaks or partition.tells_all:", "if True:"))
@@ -139,6 +140,7 @@ GUARDED = [
     Guard("E11", "a marked source is complete up to its last mark", _MARKS, rules.test_source_that_marks_its_topic_is_complete_up_to_its_last_mark_alone),
     Guard("E11", "what lies unread holds the time back", _UNREAD, rules.test_posting_still_in_the_backlog_is_not_reported_missing),
     Guard("E11", "uncommitted verdicts tell how far was judged", _JUDGED, rules.test_new_owner_goes_on_from_what_was_judged_and_not_committed),
+    Guard("E11", "a late verdict's deadline is known", _LATE, rules.test_deadline_of_a_verdict_that_came_while_its_heir_was_loading_fires),
     Guard("E11", "each partition goes on from its own", _EACH, rules.test_new_owner_goes_on_from_what_was_judged_and_not_committed),
     planted("E11", "a marker at the end of a log holds the time back", rules.test_marker_at_the_end_of_a_log_is_passed_over_and_holds_nothing_back),
     planted("E12", "a batch of an old generation is taken", rules.test_batch_of_an_old_generation_is_ignored),
