@@ -48,7 +48,7 @@ def batch_of(view: View) -> Batch:
     members = [told for told in view.of(ALLOCATION) if told.data.kind == "member"]
     expected: Sums = Counter()
     for member in members:
-        expected[member.data.currency, member.data.direction or "sales"] += member.data.amount_minor
+        expected[member.data.currency or "", member.data.direction or "sales"] += member.data.amount_minor
     postings = [posting for posting in view.postings if _books_documents(posting.data)]
     booked: dict[str, Sums] = {}
     for posting in postings:
