@@ -166,7 +166,7 @@ def _alone_explains(members: Iterable[Any], difference: Difference) -> Any:
     amount_minor = abs(difference.variance_minor)
     alike = [
         member for member in members
-        if abs(member.data.amount_minor) == amount_minor and member.data.currency == difference.currency
+        if abs(member.data.amount_minor) == amount_minor and (member.data.currency or "") == difference.currency
     ]  # fmt: skip
     return alike[0] if len(alike) == 1 else None
 

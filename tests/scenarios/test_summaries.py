@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical import structs
 from canonical.events import Event
 from matching.case import Case
 from matching.effects import as_event, effects
@@ -140,6 +141,21 @@ def test_the_one_member_that_explains_the_difference_is_named() -> None:
         assert hint in verdict.breaks[0].reason
     verdict = judge(case_of(*facts, journal("177.00")), POLICY, after("2d"))
     assert "as if" not in verdict.breaks[0].reason, "two members come to 100.00: neither can be named"
+
+
+def test_a_member_that_names_no_currency_is_counted_beside_those_that_do() -> None:
+    """Nobody tells of such a member; the log may hold one all the same."""
+    named, unnamed = members(1), members(2, at="1s")
+    raw = msgspec.json.decode(msgspec.json.encode(unnamed[0]))
+    raw["data"].pop("currency")
+    facts = (*named, structs.decode(msgspec.json.encode(raw)))
+    unbooked = judge(case_of(*facts), POLICY, after("40d"))
+    assert [found.class_ for found in unbooked.breaks] == ["missing_posting"]
+    booked = judge(case_of(*facts, journal("100.00")), POLICY, after("40d"))
+    assert [(found.class_, found.variance_minor, found.currency) for found in booked.breaks] == [
+        ("summary_split", 10_000, None)
+    ]
+    assert "as if in_2 were missing from it" in booked.breaks[0].reason
 
 
 def test_a_batch_is_the_same_whatever_the_order() -> None:

@@ -364,8 +364,11 @@ class Rig:
             contact = Contact(len(log), len(log), len(log), self.clock())
             worker.heard({tp: contact}, worker.generation or 0)
 
-    async def settle(self, worker: Worker, rounds: int = 3) -> None:
-        """Reads and flushes until nothing is left: intake's output is read in the next round, progress comes after it."""
+    async def settle(self, worker: Worker, rounds: int = 3, *, commits: bool = True) -> None:
+        """Reads and flushes until nothing is left: intake's output is read in the next round, progress comes after it.
+
+        `commits`: whether what each round's deadlines and progress brought is committed too.
+        """
         for _ in range(rounds):
             await self.read(worker)
             worker.positions.changed = True
@@ -373,7 +376,7 @@ class Rig:
             await worker.refresh_progress()
             await self.read(worker)
             await worker.fire_deadlines()
-            await worker.flush()
+            await worker.flush(commits=commits)
 
 
 def document(kind: str, number: int, at: datetime = START, **data: Any) -> Event:

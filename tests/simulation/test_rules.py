@@ -450,20 +450,26 @@ async def _seen_in_two_months(rig: Rig) -> Worker:
     """What the first life had sent to the store arrives when its heir has read the case anew; gives the heir."""
     rig.clock.now = datetime(2026, 1, 31, 23, 59, 30, tzinfo=UTC)
     worker = await start(rig)
-    on_their_way: list[Any] = []
-    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
-    rig.store.after = killed_at("write_verdicts")
-    rig.kafka.send(document("posting", 1, rig.clock.now))
-    await rig.read(worker)
-    with pytest.raises(Killed):
-        await worker.flush()
-    rig.store.write_verdicts, rig.store.after = write, lambda method: None  # type: ignore[method-assign]
+    on_their_way = await _killed_while_it_writes(rig, worker, document("posting", 1, rig.clock.now))
     rig.clock.advance(minutes=1)
     heir = await start(rig, "heir")
     rig.kafka.send(document("invoice", 1, rig.clock.now))
     await rig.settle(heir)
     rig.store.write_verdicts(on_their_way)
     return heir
+
+
+async def _killed_while_it_writes(rig: Rig, worker: Worker, event: Event) -> list[Any]:
+    """The event's verdicts, which were sent to the store and have not come there yet."""
+    on_their_way: list[Any] = []
+    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
+    rig.store.after = killed_at("write_verdicts")
+    rig.kafka.send(event)
+    await rig.read(worker)
+    with pytest.raises(Killed):
+        await worker.flush()
+    rig.store.write_verdicts, rig.store.after = write, lambda method: None  # type: ignore[method-assign]
+    return on_their_way
 
 
 async def _late_writes_have_come(rig: Rig, worker: Worker) -> None:
@@ -479,14 +485,7 @@ async def test_deadline_of_a_verdict_that_came_while_its_heir_was_loading_fires(
     """It came after the deadlines had been asked for, and before the verdicts that nobody was told of."""
     rig = Rig()
     worker = await start(rig)
-    on_their_way: list[Any] = []
-    write, rig.store.write_verdicts = rig.store.write_verdicts, on_their_way.extend  # type: ignore[method-assign]
-    rig.store.after = killed_at("write_verdicts")
-    rig.kafka.send(document("invoice", 1))
-    await rig.read(worker)
-    with pytest.raises(Killed):
-        await worker.flush()
-    rig.store.write_verdicts, rig.store.after = write, lambda method: None  # type: ignore[method-assign]
+    on_their_way = await _killed_while_it_writes(rig, worker, document("invoice", 1))
     rig.store.before = lambda method: rig.store.write_verdicts(on_their_way) if method == "awaited" else None
     heir = await start(rig, "heir")
     rig.store.before = lambda method: None
@@ -665,13 +664,7 @@ async def test_new_owner_goes_on_from_what_was_judged_and_not_committed() -> Non
     rig.kafka.send(document("invoice", 1))
     await rig.settle(worker)
     rig.clock.advance(hours=25)
-    await rig.read(worker)
-    worker.positions.changed = True
-    await worker.flush()
-    await worker.refresh_progress()
-    await rig.read(worker)
-    await worker.fire_deadlines()
-    await worker.flush(commits=False)
+    await rig.settle(worker, rounds=1, commits=False)
     assert states(rig)["invoice_to_posting"] == "missing"
     told = len(_told(rig))
     rig.kafka.send(document("invoice", 1))
